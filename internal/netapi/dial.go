@@ -19,7 +19,7 @@ const DefaultFallbackDelay = 300 * time.Millisecond
 type Dialer struct {
 	// DialOne connects to one address, or fails with the bare cause, for example
 	// Syscall(CallConnect, syscall.ECONNREFUSED) or ctx.Err(); a *net.OpError is
-	// passed on as it is. laddr is Local. raddr is neither invalid nor unspecified,
+	// passed on as it is. laddr is Local, unmapped. raddr is neither invalid nor unspecified,
 	// and of a version that the stack speaks. When ctx ends, DialOne must return
 	// soon and leave nothing behind; ctx no longer matters once it has returned.
 	DialOne func(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error)
@@ -160,7 +160,8 @@ func (d *Dialer) dialAddr(ctx context.Context, network string, raddr netip.AddrP
 	if !d.Families.Has(ip) {
 		return nil, Syscall(CallSocket, syscall.EAFNOSUPPORT)
 	}
-	c, err := d.DialOne(ctx, network, d.Local, netip.AddrPortFrom(ip, raddr.Port()))
+	local := netip.AddrPortFrom(d.Local.Addr().Unmap(), d.Local.Port())
+	c, err := d.DialOne(ctx, network, local, netip.AddrPortFrom(ip, raddr.Port()))
 	if err != nil {
 		return nil, err // c may be a nil pointer in an interface
 	}
