@@ -1,0 +1,337 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// inputACK is the processing of SEG.ACK in synchronised states (RFC 9293, section
+// 3.10.7.4, fifth). It reports whether the segment's text may be looked at.
+func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
+	if c.sndNxt.Less(seg.Ack) || seg.Ack.Less(c.sndUna.Add(-c.maxWnd)) {
+		// Never sent, or too old to be true (RFC 5961, section 5.2).
+		c.challengeACK(now)
+		return false
+	}
+	flight := c.inFlight()
+	una, window := c.sndUna, c.sndWnd
+	delivered := c.delivered
+	c.probes = 0
+	if !seg.Ack.Less(c.sndUna) {
+		c.updateWindow(seg)
+	}
+	rtt := c.ackRanges(now, seg)
+	sacked := c.useSACK && seg.Options.NSACK > 0 && c.applySACK(now, seg)
+	acked := c.sndUna.Sub(una)
+	if acked > 0 {
+		c.backoff, c.tries, c.stalledSince = 0, 0, 0
+		c.dupAcks = 0
+		c.events |= EventWritable
+	}
+	// RFC 5681, section 2: what counts as a duplicate.
+	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 && seg.Len() == 0 &&
+		(sacked || !c.useSACK && c.sndWnd == window)
+	c.recover(now, acked, dup)
+	if n := int(c.delivered - delivered); n > 0 || acked > 0 {
+		c.cc.OnAck(AckInfo{
+			Now: now, Acked: acked, Delivered: n, RTT: rtt, InFlight: flight,
+			// In slow start half a window in use is reason enough to open it, or bursts of
+			// an application could never grow (RFC 7661, section 4.3, as Linux has it).
+			Limited:    c.limited || c.cc.Window() < c.cc.Threshold() && 2*flight >= c.cc.Window(),
+			Recovering: c.recovery == recoveryFast,
+		})
+	}
+	if c.limited && c.limitedEnd.Less(c.sndUna) {
+		c.limited = false
+	}
+	if acked > 0 {
+		c.rtxAt = clock.Never
+		if c.ranges.count > 0 {
+			c.rtxAt = now.Add(c.rtt.timeout(0)) // RFC 6298, rule 5.3
+		}
+	}
+	if c.sndWnd > 0 && window == 0 || acked > 0 {
+		c.probeAt = clock.Never
+		c.backoff = 0
+	}
+	return c.finAcked(now)
+}
+
+// setWindow takes the peer's window without looking at its age.
+func (c *Conn) setWindow(seg *Segment) {
+	c.sndWnd = int(seg.Window)
+	if !seg.Flags.Has(SYN) { // RFC 7323, section 2.2
+		c.sndWnd <<= c.sndScale
+	}
+	c.maxWnd = max(c.maxWnd, c.sndWnd)
+	c.sndWl1, c.sndWl2 = seg.Seq, seg.Ack
+}
+
+// updateWindow takes the peer's window unless a newer segment has told it.
+func (c *Conn) updateWindow(seg *Segment) {
+	if c.sndWl1.Less(seg.Seq) || c.sndUna.Less(seg.Ack) ||
+		c.sndWl1 == seg.Seq && (c.sndWl2.Less(seg.Ack) || c.sndWl2 == seg.Ack) {
+		if w := int(seg.Window) << c.sndScale; w != c.sndWnd {
+			c.events |= EventWritable
+		}
+		c.setWindow(seg)
+	}
+}
+
+// ackRanges takes what SEG.ACK covers off the record, and returns the sample of
+// the round-trip time that it gives, or 0.
+func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
+	ack := seg.Ack
+	if ack.LessEq(c.sndUna) {
+		return 0
+	}
+	var first clock.Time // oldest transmission covered that was sent only once (Karn)
+	ambiguous := false
+	for c.ranges.count > 0 {
+		r := c.ranges.at(0)
+		if ack.LessEq(r.seq) {
+			break
+		}
+		c.forget(r, minSeq(ack, r.end).Sub(r.seq))
+		switch {
+		case r.flags&rangeEver != 0:
+			ambiguous = true
+		case r.flags&rangeSacked == 0 && first == 0:
+			first = r.sentAt
+		}
+		if ack.Less(r.end) {
+			r.seq = ack
+			break
+		}
+		c.ranges.popFront()
+	}
+	if c.ranges.count == 0 {
+		c.ranges.head = 0
+	}
+	c.sndUna = ack
+	c.deliveredAt = now
+	c.sndBuf.advance(ack)
+	if c.retransHint.Less(ack) {
+		c.retransHint = ack
+	}
+	if c.sndSml.Less(ack) {
+		c.sndSml = ack
+	}
+	var rtt time.Duration
+	switch {
+	case first != 0 && !ambiguous:
+		rtt = max(now.Sub(first), 1)
+	case c.useTS && seg.Options.HasTS && seg.Options.TSEcr != 0:
+		// RFC 7323, section 4.3, holds for retransmissions too; its clock is coarse.
+		if ms := int32(c.tsNow(now) - seg.Options.TSEcr); ms >= 0 && ms < 1<<20 {
+			rtt = max(time.Duration(ms)*time.Millisecond, time.Millisecond)
+		}
+	}
+	if rtt > 0 {
+		c.rtt.sample(rtt)
+	}
+	return rtt
+}
+
+// forget takes the first n bytes of r out of the counts, as delivered.
+func (c *Conn) forget(r *sentRange, n int) {
+	if r.flags&rangeSacked != 0 {
+		c.sackedOut -= n
+	} else {
+		c.delivered += uint64(n)
+	}
+	if r.flags&rangeLost != 0 {
+		c.lostOut -= n
+	}
+	if r.flags&rangeRetrans != 0 {
+		c.retransOut -= n
+	}
+}
+
+// applySACK marks what the blocks report (RFC 2018, section 5). A block that lies
+// is ignored: only what was sent and is outstanding can be marked. It reports
+// whether anything was news.
+func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
+	before := c.sackedOut
+	for _, block := range seg.Options.SACK[:seg.Options.NSACK] {
+		if !block.Left.Less(block.Right) || block.Left.Less(c.sndUna) || c.sndNxt.Less(block.Right) ||
+			block.Left.LessEq(seg.Ack) {
+			continue
+		}
+		i := c.ranges.find(block.Left)
+		for i < c.ranges.count {
+			r := c.ranges.at(i)
+			if block.Right.LessEq(r.seq) {
+				break
+			}
+			if r.flags&rangeSacked == 0 {
+				if r.seq.Less(block.Left) {
+					c.ranges.split(i, block.Left)
+					i++
+					r = c.ranges.at(i)
+				}
+				if block.Right.Less(r.end) {
+					c.ranges.split(i, block.Right)
+					r = c.ranges.at(i)
+				}
+				c.markSacked(r)
+			}
+			i++
+		}
+	}
+	if c.sackedOut == before {
+		return false
+	}
+	c.deliveredAt = now
+	return true
+}
+
+func (c *Conn) markSacked(r *sentRange) {
+	n := r.len()
+	c.delivered += uint64(n)
+	c.sackedOut += n
+	if r.flags&rangeLost != 0 {
+		c.lostOut -= n
+	}
+	if r.flags&rangeRetrans != 0 {
+		c.retransOut -= n
+	}
+	r.flags = r.flags&^(rangeLost|rangeRetrans) | rangeSacked
+}
+
+// markLost takes r for lost: it is to be sent again, and counts as out of the
+// network.
+func (c *Conn) markLost(r *sentRange) {
+	n := r.len()
+	if r.flags&rangeRetrans != 0 {
+		r.flags &^= rangeRetrans
+		c.retransOut -= n
+	}
+	if r.flags&rangeLost == 0 {
+		r.flags |= rangeLost
+		c.lostOut += n
+		c.stats.lost++
+	}
+	if r.seq.Less(c.retransHint) {
+		c.retransHint = r.seq
+	}
+}
+
+// recover runs the loss recovery that an acknowledgement may begin, further or
+// end: RFC 6675 with SACK, RFC 6582 without.
+func (c *Conn) recover(now clock.Time, acked int, dup bool) {
+	if dup {
+		c.dupAcks++
+		c.stats.dupAcksIn++
+	}
+	if !c.useSACK {
+		c.countRenoSACK(acked, dup)
+	}
+	if c.recovery >= recoveryFast && !c.sndUna.Less(c.highSeq) {
+		// Without SACK, duplicates of the last retransmission could begin another
+		// recovery; RFC 6582, section 4, leaves it only when more than the recovery
+		// point is acknowledged, as long as there is more.
+		if c.useSACK || c.highSeq.Less(c.sndUna) || c.outstanding() == 0 || c.recovery == recoveryLoss {
+			if c.recovery == recoveryFast {
+				c.cc.OnRecovered(now)
+			}
+			c.recovery = recoveryOpen
+			c.dupAcks, c.renoSacked = 0, 0
+		}
+	}
+	switch c.recovery {
+	case recoveryOpen, recoveryDisorder:
+		if c.useSACK {
+			c.markLostBySACK()
+		} else if c.dupAcks >= dupThresh {
+			c.markHeadLost()
+		}
+		switch {
+		case c.lostOut > 0:
+			c.recovery = recoveryFast
+			c.highSeq = c.sndNxt
+			c.stats.fastRecoveries++
+			c.cc.OnLoss(now, c.outstanding())
+		case c.sackedOut+c.renoSacked > 0:
+			c.recovery = recoveryDisorder
+		default:
+			c.recovery = recoveryOpen
+		}
+	case recoveryFast:
+		if c.useSACK {
+			c.markLostBySACK()
+		} else if acked > 0 && c.sndUna.Less(c.highSeq) { // a partial acknowledgement: RFC 6582, section 3.2, step 3
+			c.markHeadLost()
+		}
+	case recoveryLoss:
+		// All was marked at the timeout and leaves as the window opens.
+	}
+}
+
+// countRenoSACK lets duplicate ACKs stand for segments that left the network.
+func (c *Conn) countRenoSACK(acked int, dup bool) {
+	if acked > 0 && c.renoSacked > 0 {
+		// One segment filled the hole; the others are those that were counted.
+		c.renoSacked = max(c.renoSacked-max(acked-c.sndMSS, 0), 0)
+		if c.recovery < recoveryFast {
+			c.renoSacked = 0
+		}
+	}
+	if dup {
+		c.renoSacked += c.sndMSS
+	}
+	c.renoSacked = max(min(c.renoSacked, c.outstanding()-c.lostOut-c.sndMSS), 0)
+}
+
+// markHeadLost marks the first segment that is outstanding.
+func (c *Conn) markHeadLost() {
+	if c.ranges.count == 0 {
+		return
+	}
+	if c.ranges.at(0).len() > c.payloadMSS() {
+		c.ranges.split(0, c.ranges.at(0).seq.Add(c.payloadMSS()))
+	}
+	if r := c.ranges.at(0); r.flags&(rangeLost|rangeSacked) == 0 {
+		c.markLost(r)
+	}
+}
+
+// markLostBySACK is IsLost of RFC 6675, section 4: a range is lost if at least
+// three segments' worth behind it has arrived.
+func (c *Conn) markLostBySACK() {
+	if c.sackedOut == 0 {
+		return
+	}
+	above := 0
+	for i := c.ranges.count - 1; i >= 0; i-- {
+		r := c.ranges.at(i)
+		switch {
+		case r.flags&rangeSacked != 0:
+			above += r.len()
+		case above > (dupThresh-1)*c.payloadMSS() && r.flags&(rangeLost|rangeRetrans) == 0:
+			c.markLost(r)
+		}
+	}
+}
+
+// finAcked moves the state when our FIN is acknowledged.
+func (c *Conn) finAcked(now clock.Time) bool {
+	if !c.finSent || c.sndUna != c.sndNxt {
+		return true
+	}
+	switch c.state {
+	case StateFinWait1:
+		c.state = StateFinWait2
+		if c.orphan {
+			c.finAt = now.Add(finWait2Limit)
+		}
+	case StateClosing:
+		c.timeWait(now)
+		return false
+	case StateLastAck:
+		c.die(nil)
+		return false
+	}
+	return true
+}

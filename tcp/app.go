@@ -1,0 +1,216 @@
+package tcp
+
+import (
+	"io"
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// Read copies received bytes to p. It returns 0, nil when there are none yet,
+// io.EOF after the peer's FIN, and after a reset first what had arrived, then the
+// reason.
+func (c *Conn) Read(now clock.Time, p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		src := c.rcvBuf.peek()
+		if len(src) == 0 {
+			break
+		}
+		m := copy(p[n:], src)
+		c.rcvBuf.discard(m)
+		n += m
+	}
+	if n > 0 {
+		c.read(n)
+		return n, nil
+	}
+	if c.rcvBuf.buffered() > 0 {
+		return 0, nil // p is empty
+	}
+	return 0, c.readEnd()
+}
+
+// readEnd tells why there is nothing more to read; nil if there may be later.
+func (c *Conn) readEnd() error {
+	switch {
+	case c.finTaken || c.readShut:
+		return io.EOF
+	case c.state == StateClosed && c.err != nil:
+		return c.err
+	case c.state == StateClosed || c.state == 0:
+		return io.EOF
+	}
+	return nil
+}
+
+// Peek returns readable bytes that lie together, without copying; they are valid
+// until the next call. Discard gives the first n of them up.
+func (c *Conn) Peek() []byte { return c.rcvBuf.peek() }
+
+// Discard drops the first n bytes that Peek showed.
+func (c *Conn) Discard(now clock.Time, n int) {
+	if n = min(n, c.rcvBuf.buffered()); n > 0 {
+		c.rcvBuf.discard(n)
+		c.read(n)
+	}
+}
+
+// ReadErr returns what Read would return if nothing were left to read: nil while
+// more may come.
+func (c *Conn) ReadErr() error { return c.readEnd() }
+
+// read tells the peer of the room that reading made, once that is worth an ACK:
+// when the window has at least doubled, as Linux does it.
+func (c *Conn) read(n int) {
+	if c.finTaken || !c.state.synchronized() || c.state == StateTimeWait {
+		return
+	}
+	open := max(c.rcvAdv.Sub(c.rcvNxt), 0)
+	if w := c.window(); w > open && w >= 2*open {
+		c.ackNow = true
+	}
+}
+
+// Write takes as much of p as there is room for. It returns 0, nil when there is
+// none; ErrWriteClosed after CloseWrite; the reason when the connection is dead.
+func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
+	if c.finQueued || c.orphan {
+		return 0, ErrWriteClosed
+	}
+	if !c.state.canSend() {
+		if c.err != nil {
+			return 0, c.err
+		}
+		return 0, ErrWriteClosed
+	}
+	return c.sndBuf.append(p), nil
+}
+
+// CloseWrite sends FIN after what was written (RFC 9293, section 3.10.4).
+func (c *Conn) CloseWrite(now clock.Time) {
+	if c.finQueued {
+		return
+	}
+	switch c.state {
+	case StateEstablished:
+		c.state = StateFinWait1
+	case StateCloseWait:
+		c.state = StateLastAck
+	case StateSynSent, StateSynReceived: // the state follows with the handshake
+	default:
+		return
+	}
+	c.finQueued = true
+	c.events |= EventWritable
+}
+
+// CloseRead makes Read return io.EOF once what has arrived was read. The peer is
+// not told.
+func (c *Conn) CloseRead(now clock.Time) {
+	c.readShut = true
+	c.events |= EventReadable
+}
+
+// Close gives the connection up for the application: nothing can be read or
+// written any more, and what was written is delivered. Bytes that nobody read, or
+// that still arrive, reset the connection, so that the peer learns of their loss
+// (RFC 1122, section 4.2.2.13; RFC 2525, section 2.17).
+func (c *Conn) Close(now clock.Time) {
+	if c.orphan {
+		return
+	}
+	unread := c.rcvBuf.buffered() > 0
+	c.orphan, c.readShut = true, true
+	switch c.state {
+	case 0, StateClosed, StateTimeWait:
+		c.rcvBuf.reset()
+		return
+	case StateSynSent:
+		c.die(nil)
+		return
+	}
+	if unread {
+		c.reset(nil)
+		return
+	}
+	c.CloseWrite(now)
+	if c.state == StateFinWait2 {
+		c.finAt = now.Add(finWait2Limit)
+	}
+	c.events |= EventReadable | EventWritable
+}
+
+// Abort resets the connection (RFC 9293, section 3.10.5).
+func (c *Conn) Abort(now clock.Time) {
+	c.orphan, c.readShut = true, true
+	if c.state == StateTimeWait {
+		return
+	}
+	c.reset(ErrAborted)
+	c.rcvBuf.reset()
+}
+
+// ICMPError tells that an ICMP message said of the segment with number seq that
+// it cannot be delivered, for the reason err. In a connection that is not open yet
+// that is the end; later it is remembered as the likely reason of a timeout (RFC
+// 5927, section 4.1 and 5.2). A message about a number that is not outstanding is
+// forged or late, and ignored.
+func (c *Conn) ICMPError(now clock.Time, seq Seq, err error) {
+	if !seq.inRange(c.sndUna, c.sndNxt) {
+		return
+	}
+	switch c.state {
+	case StateSynSent, StateSynReceived:
+		c.die(err)
+	case 0, StateClosed, StateTimeWait:
+	default:
+		c.soft = err
+	}
+}
+
+// PacketTooBig tells that the path carries no more than mss bytes behind the IP
+// header and 20 (RFC 1191, RFC 5927, section 7). What was sent in larger segments
+// is lost.
+func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) {
+	if !seq.inRange(c.sndUna, c.sndNxt) {
+		return
+	}
+	mss = max(mss, minPathMSS)
+	if mss >= c.sndMSS || c.state == StateSynSent || c.state == StateSynReceived {
+		return
+	}
+	c.sndMSS = mss
+	c.cc.SetMSS(c.payloadMSS())
+	for i := range c.ranges.count {
+		r := c.ranges.at(i)
+		if r.flags&rangeSacked == 0 && r.len() > c.payloadMSS()+1 {
+			c.markLost(r)
+		}
+	}
+}
+
+// SetNoDelay switches Nagle's algorithm off, or on.
+func (c *Conn) SetNoDelay(now clock.Time, on bool) { c.noDelay = on }
+
+// SetKeepAlive changes the keep-alive probes.
+func (c *Conn) SetKeepAlive(now clock.Time, k KeepAlive) {
+	c.keepAlive = k.withDefaults()
+	c.kaProbes = 0
+	c.armKeepAlive(now)
+}
+
+// SetUserTimeout bounds how long data may stay unacknowledged; 0 means R2.
+func (c *Conn) SetUserTimeout(d time.Duration) { c.userTimeout = int64(max(d, 0)) }
+
+// SetBuffers changes the limits of the buffers, in bytes; 0 leaves one as it is.
+// What is buffered and what was announced stay.
+func (c *Conn) SetBuffers(send, receive int) {
+	if send > 0 {
+		c.sndBuf.limit = bufferLimit(send)
+		c.events |= EventWritable
+	}
+	if receive > 0 {
+		c.rcvLimit = bufferLimit(receive)
+	}
+}

@@ -1,0 +1,172 @@
+package tcp
+
+import (
+	"errors"
+	"time"
+)
+
+// Reasons for which a connection ends. Err returns one of them, or the error that
+// was passed to ICMPError.
+var (
+	ErrReset   = errors.New("tcp: connection reset by peer")
+	ErrRefused = errors.New("tcp: connection refused")
+	ErrTimeout = errors.New("tcp: connection timed out")
+	ErrAborted = errors.New("tcp: connection aborted")
+	// ErrWriteClosed is Write's answer after CloseWrite or Close.
+	ErrWriteClosed = errors.New("tcp: sending side closed")
+)
+
+// Defaults and constants.
+const (
+	// DefaultMSS is assumed of a peer that announces none (RFC 9293, section
+	// 3.7.1, for IPv4). minMSS bounds what a peer can force on us: tiny segments
+	// would multiply the work.
+	DefaultMSS = 536
+	minMSS     = 48
+	// minPathMSS is what ICMP can push the segment size down to (Linux's min_pmtu of
+	// 552); a real path with less is rarer than a forged message.
+	minPathMSS = 512
+
+	DefaultBuffer = 1 << 20
+	// MaxBuffer bounds either buffer; the window scale is chosen for it, so that a
+	// receive buffer may grow after the handshake.
+	MaxBuffer = 6 << 20
+
+	// DefaultSynRetries is how often a SYN is repeated; 6 make 127 s (RFC 9293,
+	// section 3.8.3, asks for at least 3 minutes in R2 or the user's deadline).
+	DefaultSynRetries = 6
+	synAckRetries     = 5
+
+	// retryLimit and orphanRetryLimit say after how many timeouts R2 is reached,
+	// counted as the time that so many doublings of 200 ms take: 924 s and 102 s.
+	// The second holds once no application waits any more.
+	retryLimit       = 15
+	orphanRetryLimit = 8
+
+	delAckMin     = 40 * time.Millisecond  // RFC 9293, section 3.8.6.3, demands less than 0.5 s
+	delAckMax     = 200 * time.Millisecond //
+	maxQuickAcks  = 16                     // segments acknowledged at once while the peer's window opens
+	finWait2Limit = 60 * time.Second       // for a connection nobody can read from
+	// TimeWaitLen is 2 MSL with an MSL of 30 s (RFC 9293, section 3.4.2, lets the
+	// value be chosen).
+	TimeWaitLen = 60 * time.Second
+	// pawsIdle is how long a timestamp remains comparable (RFC 7323, section 5.5).
+	pawsIdle = 24 * 24 * time.Hour
+	// challengeEvery is the least distance of two ACKs that answer invalid segments
+	// (RFC 5961, section 7, asks for a limit; per connection, it is no side channel).
+	challengeEvery = 500 * time.Millisecond
+	dupThresh      = 3 // RFC 5681, section 3.2
+)
+
+// KeepAlive is the configuration of keep-alive probes (RFC 9293, section 3.8.4).
+type KeepAlive struct {
+	Enable bool
+	// Idle is how long nothing was heard before the first probe, Interval the time
+	// between probes; after Count unanswered ones the connection ends. Zero values
+	// mean 2 h, 75 s and 9, as in Linux.
+	Idle, Interval time.Duration
+	Count          int
+}
+
+func (k KeepAlive) withDefaults() KeepAlive {
+	if k.Idle <= 0 {
+		k.Idle = 2 * time.Hour
+	}
+	if k.Interval <= 0 {
+		k.Interval = 75 * time.Second
+	}
+	if k.Count <= 0 {
+		k.Count = 9
+	}
+	return k
+}
+
+// Config is what a connection is made with. The zero value works but for the
+// ports.
+type Config struct {
+	LocalPort, RemotePort uint16
+	// MSS is the MTU less the IP header and 20 bytes: what we announce, and the
+	// upper bound of what we send. 0 means DefaultMSS.
+	MSS int
+	// MaxGSO is how many bytes of payload one OutSegment may carry when the device
+	// segments; 0 if it does not.
+	MaxGSO int
+	// SendBuffer and ReceiveBuffer bound the buffers in bytes; 0 means
+	// DefaultBuffer. More than MaxBuffer is cut to it.
+	SendBuffer, ReceiveBuffer int
+	// NoDelay switches Nagle's algorithm off (RFC 9293, section 3.7.4).
+	NoDelay   bool
+	KeepAlive KeepAlive
+	// UserTimeout is how long data may stay unacknowledged; 0 means R2 (RFC 9293,
+	// section 3.8.3).
+	UserTimeout time.Duration
+	// SynRetries: 0 means DefaultSynRetries.
+	SynRetries int
+	// NoSACK, NoTimestamps and NoWindowScaling leave the option out of the SYN and
+	// ignore it in the peer's.
+	NoSACK, NoTimestamps, NoWindowScaling bool
+	// Controller makes the congestion controller; nil means NewReno.
+	Controller func() Controller
+	// Memory lends buffer memory; nil takes it from the heap.
+	Memory Memory
+}
+
+func (cfg *Config) mss() int {
+	if cfg.MSS <= 0 {
+		return DefaultMSS
+	}
+	return min(cfg.MSS, 65535)
+}
+
+func bufferLimit(n int) int {
+	if n <= 0 {
+		return DefaultBuffer
+	}
+	return min(max(n, 2048), MaxBuffer)
+}
+
+func (cfg *Config) memory() Memory {
+	if cfg.Memory == nil {
+		return heap{}
+	}
+	return cfg.Memory
+}
+
+func (cfg *Config) controller() Controller {
+	if cfg.Controller == nil {
+		return NewReno()
+	}
+	return cfg.Controller()
+}
+
+// windowScale returns the shift count we announce: enough for MaxBuffer.
+func (cfg *Config) windowScale() uint8 {
+	if cfg.NoWindowScaling {
+		return 0
+	}
+	s := uint8(0)
+	for MaxBuffer>>s > 65535 {
+		s++
+	}
+	return s
+}
+
+// initialWindow is the window of SYN and SYN-ACK, which is never scaled (RFC
+// 7323, section 2.2), in whole segments as far as there is one.
+func (cfg *Config) initialWindow() int {
+	w := min(bufferLimit(cfg.ReceiveBuffer), 65535)
+	if mss := cfg.mss(); w > mss {
+		w -= w % mss
+	}
+	return w
+}
+
+// giveUpAfter returns how long limit doublings of the least timeout take.
+func giveUpAfter(limit int) time.Duration {
+	total, rto := time.Duration(0), minRTOVar
+	for range limit + 1 {
+		total += rto
+		rto = min(2*rto, maxRTO)
+	}
+	return total
+}

@@ -1,0 +1,300 @@
+package tcp
+
+import (
+	"github.com/netduet/netduet/clock"
+)
+
+// Conn is one connection. The zero value is CLOSED; Connect or Accept bring it to
+// life, once.
+//
+// Its methods fall into classes:
+//
+//   - Opening: Connect, Accept.
+//   - The application: Read, Peek, Discard, Write, CloseWrite, CloseRead, Close,
+//     Abort and the setters. They never block; 0 bytes without an error means "not
+//     now", and an event tells when.
+//   - The network: Input, ICMPError, PacketTooBig.
+//   - Time: Timeout, wanted at Deadline.
+//   - Outputs: Output and Sent, Events, Deadline.
+//   - Figures: State, Err, Info and the like change nothing.
+//
+// After any call of the first four classes the driver looks at Events, then calls
+// Output until it gives no segments, sending what it gives and calling Sent for
+// each batch, and then looks at Deadline. That holds for a connection that has just
+// died, too: its reset is still to be sent. Between an Output that gave segments
+// and its Sent, every other method may be called, but no Output.
+//
+// Nothing is safe for concurrent use; all calls carry a time that never decreases.
+type Conn struct {
+	state  State
+	err    error // why it ended
+	soft   error // what ICMP said on the way (RFC 5927, section 4.1: no reason to end)
+	events Events
+
+	localPort, remotePort uint16
+	noDelay               bool
+	orphan                bool // Close was called: nobody will read
+	readShut              bool // CloseRead or Close was called
+	useTS, useSACK        bool
+
+	// Sending (RFC 9293, section 3.3.1).
+	iss, sndUna, sndNxt Seq
+	sndWl1, sndWl2      Seq // segment used for the last window update
+	sndWnd, maxWnd      int // peer's window now and at its largest, in bytes
+	sndScale            uint8
+	mss                 int // what we announced
+	sndMSS              int // what a segment may hold, options included: least of ours, the peer's and the path's
+	maxGSO              int
+	sndBuf              sendBuffer
+	finQueued           bool // a FIN follows the last byte of sndBuf
+	finSent             bool
+	synOwed             bool // Output shall send SYN or SYN-ACK
+	rstOwed             bool // Output shall send a reset, although CLOSED
+	rstSeq              Seq
+	sndSml              Seq  // end of the last segment sent that was not full (RFC 9293, 3.7.4, in Minshall's variant)
+	forced              bool // the probe timer lets a segment pass that silly-window avoidance holds back
+	probeOwed           bool
+	reply               Reply // answers a segment that does not belong here
+	replyOwed           bool
+	lastSent            clock.Time // of data
+
+	// Loss recovery.
+	ranges                                     rangeRing
+	sackedOut, lostOut, retransOut, renoSacked int // bytes; see inFlight
+	recovery                                   recoveryState
+	highSeq                                    Seq // SND.NXT when recovery began
+	retransHint                                Seq // nothing before it is waiting for retransmission
+	dupAcks                                    int
+	delivered                                  uint64 // bytes known to have arrived
+	deliveredAt                                clock.Time
+	cc                                         Controller
+	limited                                    bool // the congestion window held us back …
+	limitedEnd                                 Seq  // … until this is acknowledged
+	rtt                                        rttEstimator
+	backoff                                    uint8
+	tries, synRetries                          uint8
+	stalledSince                               clock.Time // first timeout without progress; 0 if none
+	userTimeout                                int64      // nanoseconds, 0: R2
+
+	// Receiving.
+	irs       Seq
+	rcvBuf    recvBuffer
+	rcvNxt    Seq // next sequence number expected: rcvBuf.nxt, and one more after FIN
+	rcvAdv    Seq // right edge of the window as announced
+	rcvWup    Seq // RCV.NXT when an ACK was last sent
+	rcvLimit  int // buffer size
+	rcvScale  uint8
+	rcvMSS    int // largest segment seen
+	finSeq    Seq // place of the peer's FIN, if finKnown
+	finKnown  bool
+	finTaken  bool // FIN is acknowledged
+	ackNow    bool
+	dupOwed   uint8 // how many ACKs out-of-order segments are owed
+	pingPong  bool  // the application answers what it gets: ACKs can wait for the answer
+	quickAcks uint8
+	ato       int64 // delayed ACK timeout, nanoseconds
+	lastData  clock.Time
+	lastRecv  clock.Time
+	tsRecent  uint32
+	tsAge     clock.Time // when tsRecent was set
+	tsOffset  uint32
+	challenge clock.Time // when the next challenge ACK may be sent
+
+	keepAlive KeepAlive
+	kaProbes  int
+
+	// Timers; clock.Never when off.
+	rtxAt, probeAt, ackAt, keepAt, finAt clock.Time
+	probes                               uint8
+
+	stats counters
+}
+
+// Events says what happened since Events was last called.
+type Events uint8
+
+const (
+	// EventEstablished: the connection is synchronised.
+	EventEstablished Events = 1 << iota
+	// EventReadable: there is more to read, or the end is known.
+	EventReadable
+	// EventWritable: there is room again, or writing fails from now on.
+	EventWritable
+	// EventError: the connection ended for the reason that Err tells.
+	EventError
+	// EventClosed: the connection is CLOSED and wants no more segments. Output may
+	// still have a reset to send, and data may still be there to be read.
+	EventClosed
+	// EventTimeWait: the connection is in TIME-WAIT; replace it by its TimeWait
+	// record after a last Output.
+	EventTimeWait
+)
+
+// recoveryState is the state of loss recovery, as Linux names them.
+type recoveryState uint8
+
+const (
+	recoveryOpen     recoveryState = iota // nothing suspicious
+	recoveryDisorder                      // duplicate ACKs or SACK blocks, not yet enough
+	recoveryFast                          // fast retransmit and fast recovery
+	recoveryLoss                          // after a timeout
+)
+
+func (c *Conn) init(cfg *Config, state State) {
+	*c = Conn{
+		state:      state,
+		localPort:  cfg.LocalPort,
+		remotePort: cfg.RemotePort,
+		noDelay:    cfg.NoDelay,
+		mss:        cfg.mss(),
+		sndMSS:     min(cfg.mss(), DefaultMSS),
+		maxGSO:     min(cfg.MaxGSO, 65535),
+		keepAlive:  cfg.KeepAlive.withDefaults(),
+		synRetries: DefaultSynRetries,
+		rcvLimit:   bufferLimit(cfg.ReceiveBuffer),
+		rcvScale:   cfg.windowScale(),
+		ato:        int64(delAckMin),
+		rtxAt:      clock.Never, probeAt: clock.Never, ackAt: clock.Never,
+		keepAt: clock.Never, finAt: clock.Never,
+		cc: cfg.controller(),
+	}
+	if cfg.SynRetries > 0 {
+		c.synRetries = uint8(min(cfg.SynRetries, 255))
+	}
+	c.rcvMSS = min(c.mss, DefaultMSS)
+	c.SetUserTimeout(cfg.UserTimeout)
+	c.sndBuf.mem, c.rcvBuf.mem = cfg.memory(), cfg.memory()
+	c.sndBuf.limit = bufferLimit(cfg.SendBuffer)
+}
+
+func (c *Conn) initSend(iss Seq) {
+	c.iss, c.sndUna, c.sndNxt, c.sndSml = iss, iss, iss, iss
+	c.retransHint, c.limitedEnd = iss, iss
+	c.sndBuf.base = iss.Add(1)
+}
+
+// initReceive takes the peer's initial sequence number and its SYN's options.
+func (c *Conn) initReceive(now clock.Time, irs Seq, o *Options) {
+	c.irs = irs
+	c.rcvNxt, c.rcvWup = irs.Add(1), irs.Add(1)
+	c.rcvBuf.base, c.rcvBuf.nxt = c.rcvNxt, c.rcvNxt
+	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)
+	mss := int(o.MSS)
+	if mss == 0 {
+		mss = DefaultMSS
+	}
+	c.sndMSS = max(min(mss, c.mss), minMSS)
+	c.useTS = c.useTS && o.HasTS
+	c.useSACK = c.useSACK && o.SACKPermitted
+	if o.HasWScale && c.rcvScale > 0 {
+		c.sndScale = o.WScale
+	} else {
+		c.sndScale, c.rcvScale = 0, 0
+	}
+	if c.useTS {
+		c.tsRecent, c.tsAge = o.TSVal, now
+	}
+	c.lastRecv = now
+}
+
+// Connect opens the connection actively (RFC 9293, section 3.10.1). iss and
+// tsOffset come from a [Secret]. The SYN leaves with the next Output.
+func (c *Conn) Connect(now clock.Time, cfg *Config, iss Seq, tsOffset uint32) {
+	c.init(cfg, StateSynSent)
+	c.initSend(iss)
+	c.tsOffset = tsOffset
+	c.useTS, c.useSACK = !cfg.NoTimestamps, !cfg.NoSACK
+	c.synOwed = true
+}
+
+// establish enters a synchronised state.
+func (c *Conn) establish(now clock.Time, state State) {
+	c.state = state
+	c.events |= EventEstablished | EventWritable
+	c.cc.Init(now, c.payloadMSS())
+	c.rtxAt = clock.Never
+	if c.ranges.count > 0 {
+		c.rtxAt = now.Add(c.rtt.timeout(0))
+	}
+	c.backoff, c.tries, c.stalledSince = 0, 0, 0
+	c.armKeepAlive(now)
+}
+
+// payloadMSS is how much data a full segment carries beside the options that
+// every segment has.
+func (c *Conn) payloadMSS() int {
+	if c.useTS {
+		return c.sndMSS - 12
+	}
+	return c.sndMSS
+}
+
+// outstanding is the number of sequence numbers sent and not acknowledged.
+func (c *Conn) outstanding() int { return c.sndNxt.Sub(c.sndUna) }
+
+// inFlight estimates how many bytes are in the network ("pipe" in RFC 6675).
+// Duplicate ACKs stand for segments that left it when the peer has no SACK.
+func (c *Conn) inFlight() int {
+	return max(c.outstanding()-c.sackedOut-c.renoSacked-c.lostOut+c.retransOut, 0)
+}
+
+// unsent is how many bytes were written and never sent.
+func (c *Conn) unsent() int {
+	if c.finSent {
+		return 0
+	}
+	return c.sndBuf.end().Sub(maxSeq(c.sndNxt, c.sndBuf.base))
+}
+
+// die enters CLOSED. What was received can still be read.
+func (c *Conn) die(err error) {
+	if c.state == StateClosed {
+		return
+	}
+	c.state = StateClosed
+	c.err = err
+	c.events |= EventClosed | EventReadable | EventWritable
+	if err != nil {
+		c.events |= EventError
+	}
+	c.sndBuf.reset()
+	c.stopSending()
+	c.keepAt, c.finAt, c.ackAt = clock.Never, clock.Never, clock.Never
+	c.ackNow, c.dupOwed = false, 0
+	if c.orphan {
+		c.rcvBuf.reset()
+	}
+}
+
+// stopSending forgets everything that waits to be sent or acknowledged.
+func (c *Conn) stopSending() {
+	c.ranges.reset()
+	c.sackedOut, c.lostOut, c.retransOut, c.renoSacked = 0, 0, 0, 0
+	c.sndUna = c.sndNxt
+	c.synOwed, c.probeOwed, c.forced = false, false, false
+	c.rtxAt, c.probeAt = clock.Never, clock.Never
+}
+
+// reset ends the connection with a reset to the peer, and err for ourselves.
+func (c *Conn) reset(err error) {
+	if c.state.synchronized() || c.state == StateSynReceived {
+		c.rstOwed, c.rstSeq = true, c.sndNxt
+	}
+	c.die(err)
+}
+
+// Events returns what happened since the last call.
+func (c *Conn) Events() Events {
+	e := c.events
+	c.events = 0
+	return e
+}
+
+// Release gives the buffers back. It is called when nobody will read any more and
+// the connection is CLOSED or in TIME-WAIT; memory of a batch under way follows
+// with its Sent.
+func (c *Conn) Release() {
+	c.sndBuf.reset()
+	c.rcvBuf.reset()
+	c.ranges.reset()
+}

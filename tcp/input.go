@@ -1,0 +1,329 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// Input processes a segment that arrived (RFC 9293, section 3.10.7).
+func (c *Conn) Input(now clock.Time, seg *Segment) {
+	c.stats.segsIn++
+	switch c.state {
+	case StateSynSent:
+		c.inputSynSent(now, seg)
+		return
+	case 0, StateClosed, StateTimeWait:
+		return
+	}
+	if !c.acceptable(now, seg) {
+		return
+	}
+	c.lastRecv = now
+	c.kaProbes = 0
+	if seg.Flags.Has(RST) {
+		c.inputRST(now, seg)
+		return
+	}
+	if seg.Flags.Has(SYN) {
+		if c.state == StateSynReceived && seg.Seq == c.irs {
+			// The peer's SYN again: our answer was lost (simultaneous open).
+			c.synOwed = !seg.Flags.Has(ACK)
+			if !seg.Flags.Has(ACK) {
+				return
+			}
+		} else {
+			c.challengeACK(now) // RFC 5961, section 4.2
+			return
+		}
+	}
+	if !seg.Flags.Has(ACK) {
+		return
+	}
+	if c.state == StateSynReceived {
+		if !c.iss.Less(seg.Ack) || c.sndNxt.Less(seg.Ack) {
+			c.reply, c.replyOwed = Reply{Seq: seg.Ack, Flags: RST}, true
+			return
+		}
+		c.setWindow(seg)
+		state := StateEstablished
+		if c.finQueued {
+			state = StateFinWait1
+		}
+		c.establish(now, state)
+	}
+	if !c.inputACK(now, seg) {
+		return
+	}
+	if c.useTS && seg.Options.HasTS {
+		c.updateTSRecent(now, seg)
+	}
+	if len(seg.Payload) > 0 || seg.Flags.Has(FIN) {
+		c.inputData(now, seg)
+	}
+}
+
+// inputSynSent is RFC 9293, section 3.10.7.3.
+func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
+	if seg.Flags.Has(ACK) && (!c.iss.Less(seg.Ack) || c.sndNxt.Less(seg.Ack)) {
+		c.reply, c.replyOwed = ResetFor(seg)
+		return
+	}
+	if seg.Flags.Has(RST) {
+		if seg.Flags.Has(ACK) {
+			c.die(ErrRefused)
+		}
+		return
+	}
+	if !seg.Flags.Has(SYN) {
+		return
+	}
+	c.initReceive(now, seg.Seq, &seg.Options)
+	c.setWindow(seg)
+	if !seg.Flags.Has(ACK) { // simultaneous open
+		c.state = StateSynReceived
+		c.synOwed = true
+		return
+	}
+	state := StateEstablished
+	if c.finQueued {
+		state = StateFinWait1
+	}
+	lost := c.tries > 0
+	c.ackRanges(now, seg)
+	if c.rtt.srtt == 0 && lost {
+		c.rtt.rto = synLossRTO
+	}
+	c.establish(now, state)
+	c.ackNow = true
+	c.quickAcks = maxQuickAcks
+	// Data on a SYN-ACK is legal and rare; the peer repeats what is not
+	// acknowledged, so it is left alone. A FIN on it likewise.
+}
+
+// acceptable is the first step for synchronised states: PAWS and the check of the
+// sequence number. The answer to an unacceptable segment is made here.
+func (c *Conn) acceptable(now clock.Time, seg *Segment) bool {
+	if c.useTS && seg.Options.HasTS && !seg.Flags.Has(RST) &&
+		int32(seg.Options.TSVal-c.tsRecent) < 0 && now.Sub(c.tsAge) < pawsIdle &&
+		!c.harmlessOldACK(seg) {
+		c.stats.pawsDrops++ // RFC 7323, section 5.3, R1
+		c.challengeACK(now)
+		return false
+	}
+	// RFC 9293, section 3.4, table 6, written as an overlap of [SEG.SEQ, end) with
+	// [RCV.NXT, right edge]. The left edge is where the last ACK was sent from, as a
+	// peer that has not seen more is right to send from there.
+	end := seg.End()
+	if !end.Less(c.rcvWup) && seg.Seq.LessEq(c.windowEdge()) {
+		return true
+	}
+	c.stats.outOfWindow++
+	if seg.Flags.Has(RST) {
+		return false
+	}
+	if seg.Flags.Has(SYN) {
+		c.challengeACK(now)
+	} else {
+		// A repetition shows that our ACK was lost, and is answered every time, or the
+		// peer never learns; answering a pure ACK could start a loop and is limited.
+		if seg.Len() > 0 {
+			c.stats.duplicates++
+			c.quickAcks = maxQuickAcks
+			c.ackNow = true
+		} else {
+			c.challengeACK(now)
+		}
+	}
+	return false
+}
+
+// harmlessOldACK excepts from PAWS a pure ACK that was overtaken and would do
+// nothing, so that it is not answered (as Linux does).
+func (c *Conn) harmlessOldACK(seg *Segment) bool {
+	return seg.Len() == 0 && seg.Flags&(SYN|FIN|RST|ACK) == ACK && seg.Seq == c.rcvNxt &&
+		seg.Ack == c.sndUna && int(seg.Window)<<c.sndScale == c.sndWnd &&
+		int32(c.tsRecent-seg.Options.TSVal) <= int32(c.rtt.timeout(0)/time.Millisecond)
+}
+
+// windowEdge is the first sequence number behind the receive window.
+func (c *Conn) windowEdge() Seq { return maxSeq(c.rcvAdv, c.rcvNxt) }
+
+// inputRST is RFC 5961, section 3.2: only the exact number resets.
+func (c *Conn) inputRST(now clock.Time, seg *Segment) {
+	if seg.Seq != c.rcvNxt {
+		c.challengeACK(now)
+		return
+	}
+	switch c.state {
+	case StateSynReceived:
+		c.die(ErrRefused)
+	case StateClosing, StateLastAck:
+		c.die(nil) // both sides were done
+	default:
+		c.die(ErrReset)
+	}
+}
+
+// challengeACK owes an ACK to a segment that is not acceptable, within a limit
+// (RFC 5961, section 7).
+func (c *Conn) challengeACK(now clock.Time) {
+	if now.Before(c.challenge) {
+		return
+	}
+	c.challenge = now.Add(challengeEvery)
+	c.stats.challenges++
+	c.ackNow = true
+}
+
+// updateTSRecent is RFC 7323, section 4.3, rule 2.
+func (c *Conn) updateTSRecent(now clock.Time, seg *Segment) {
+	if seg.Seq.LessEq(c.rcvWup) && (int32(seg.Options.TSVal-c.tsRecent) >= 0 || now.Sub(c.tsAge) >= pawsIdle) {
+		c.tsRecent, c.tsAge = seg.Options.TSVal, now
+	}
+}
+
+// inputData takes payload and FIN (RFC 9293, section 3.10.7.4, seventh and eighth).
+func (c *Conn) inputData(now clock.Time, seg *Segment) {
+	switch c.state {
+	case StateEstablished, StateFinWait1, StateFinWait2:
+	default:
+		// The peer has sent its FIN; data behind that is not the protocol's. A
+		// repetition of what was before it needs an answer.
+		if seg.Len() > 0 {
+			c.ackNow = true
+		}
+		return
+	}
+	seq, p := seg.Seq, seg.Payload
+	if n := c.rcvNxt.Sub(seq); n > 0 { // old bytes in front
+		if seg.Flags.Has(SYN) {
+			n--
+		}
+		if n > 0 {
+			c.stats.duplicates++
+			c.ackNow = true
+			seq, p = seq.Add(min(n, len(p))), p[min(n, len(p)):]
+		}
+	}
+	if len(p) > 0 && (c.orphan || c.readShut && c.state != StateEstablished) {
+		// Nobody will read it: the peer must learn that it is lost (RFC 1122, section
+		// 4.2.2.13; RFC 2525, section 2.17).
+		c.reset(nil)
+		return
+	}
+	fin := seg.Flags.Has(FIN)
+	if c.finKnown { // nothing lies behind a FIN
+		if n := seq.Add(len(p)).Sub(c.finSeq); n > 0 {
+			p = p[:max(len(p)-n, 0)]
+		}
+		fin = fin && seg.End() == c.finSeq.Add(1)
+	}
+	if n := seq.Add(len(p)).Sub(c.windowEdge()); n > 0 { // bytes behind the window
+		p, fin = p[:max(len(p)-n, 0)], false
+		c.ackNow = true
+	}
+	if fin && !c.finKnown {
+		c.finKnown, c.finSeq = true, seq.Add(len(p))
+	}
+	before := c.rcvNxt
+	if len(p) > 0 {
+		c.storeData(now, seq, p)
+	}
+	if c.finKnown && c.rcvNxt == c.finSeq && !c.finTaken {
+		c.takeFIN(now)
+	}
+	if c.rcvNxt != before {
+		c.events |= EventReadable
+	} else if fin {
+		c.ackNow = true
+	}
+}
+
+// storeData stores payload inside the window and decides about its ACK.
+func (c *Conn) storeData(now clock.Time, seq Seq, p []byte) {
+	before := c.rcvNxt
+	hadHoles := len(c.rcvBuf.runs) > 0
+	if !c.rcvBuf.insert(seq, p) {
+		c.stats.noMemory++
+		c.ackNow = true
+		return
+	}
+	c.rcvNxt = c.rcvBuf.nxt
+	c.stats.bytesIn += uint64(c.rcvNxt.Sub(before))
+	c.rcvMSS = max(c.rcvMSS, min(len(p), c.mss))
+	if c.rcvNxt == before {
+		// Out of order: a duplicate ACK at once (RFC 5681, section 4.2).
+		c.stats.outOfOrder++
+		c.quickAcks = max(c.quickAcks, 1)
+		c.ackNow = true
+		if !c.useSACK && c.dupOwed < 8 {
+			c.dupOwed++
+		}
+		return
+	}
+	c.adaptATO(now)
+	// RFC 5681, section 4.2: at once when a gap is filled, and for every second full
+	// segment; otherwise the ACK may wait for the reply.
+	if hadHoles || (c.quickAcks > 0 && !c.pingPong) || c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS {
+		c.ackNow = true
+	} else if c.ackAt == clock.Never {
+		c.ackAt = now.Add(c.delAck())
+	}
+}
+
+// adaptATO follows the rhythm in which data arrives, as Linux does.
+func (c *Conn) adaptATO(now clock.Time) {
+	if c.lastData == 0 {
+		c.ato = int64(delAckMin)
+		c.quickAcks = maxQuickAcks
+	} else {
+		gap := int64(now.Sub(c.lastData))
+		switch {
+		case gap <= int64(delAckMin)/2:
+			c.ato = c.ato/2 + int64(delAckMin)/2
+		case gap < c.ato:
+			c.ato = min(c.ato/2+gap, int64(c.rtt.timeout(0)))
+		case gap > int64(c.rtt.timeout(0)):
+			// The sender may be restarting after a pause and waits for ACKs to clock it.
+			c.quickAcks = maxQuickAcks
+		}
+	}
+	c.lastData = now
+}
+
+// delAck is how long the next ACK may wait.
+func (c *Conn) delAck() time.Duration {
+	limit := delAckMax
+	if c.rtt.srtt > 0 && !c.pingPong {
+		limit = min(limit, max(c.rtt.srtt, delAckMin))
+	}
+	return min(time.Duration(c.ato), limit)
+}
+
+// takeFIN accepts the peer's FIN, which is next in order.
+func (c *Conn) takeFIN(now clock.Time) {
+	c.finTaken = true
+	c.rcvNxt = c.rcvNxt.Add(1)
+	c.rcvBuf.runs, c.rcvBuf.nrecent = nil, 0
+	c.ackNow = true
+	c.pingPong = false
+	c.events |= EventReadable
+	switch c.state {
+	case StateEstablished:
+		c.state = StateCloseWait
+	case StateFinWait1:
+		c.state = StateClosing // an ACK of our FIN in this segment has made it FIN-WAIT-2 before
+	case StateFinWait2:
+		c.timeWait(now)
+	}
+}
+
+// timeWait enters TIME-WAIT (RFC 9293, section 3.6.1).
+func (c *Conn) timeWait(now clock.Time) {
+	c.state = StateTimeWait
+	c.events |= EventTimeWait | EventReadable | EventWritable
+	c.sndBuf.reset()
+	c.stopSending()
+	c.keepAt, c.finAt, c.ackAt = clock.Never, clock.Never, clock.Never
+}

@@ -1,0 +1,368 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// OutputMode says what an Output may send.
+type OutputMode uint8
+
+const (
+	// OutputAll sends everything that is due.
+	OutputAll OutputMode = iota
+	// OutputHoldAcks leaves ACKs that carry nothing else for a later OutputAll, so
+	// that a reply which the application is about to write can carry them.
+	OutputHoldAcks
+)
+
+// Output fills b.Segments with what is to be sent now, at most BatchSegments; no
+// segments mean that there is nothing, or nothing that may be sent yet. If there
+// are any, Sent must follow before the next Output, and until then the segments'
+// payload belongs to the device.
+func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
+	b.reset()
+	if c.sndBuf.pinned {
+		return // the driver's mistake; two batches must not share a pin
+	}
+	c.outputReplies(b)
+	switch c.state {
+	case 0, StateClosed:
+	case StateSynSent, StateSynReceived:
+		if c.synOwed {
+			c.outputSYN(now, b)
+		}
+		if c.ackNow && c.state == StateSynReceived {
+			c.emit(now, b, c.sndNxt, 0, 0)
+		}
+	default:
+		c.outputRetransmissions(now, b)
+		c.outputNew(now, b)
+		c.outputProbe(now, b)
+		c.outputACK(now, b, mode)
+		c.armIdleTimers(now)
+	}
+	c.sndBuf.pinned = len(b.Segments) > 0
+	c.stats.segsOut += uint64(len(b.Segments))
+}
+
+// Sent tells that the device is done with the segments of the last Output.
+func (c *Conn) Sent(now clock.Time) { c.sndBuf.unpin() }
+
+// outputReplies sends what belongs to no state: the reset that ends a connection,
+// and resets for segments of somebody else's.
+func (c *Conn) outputReplies(b *Batch) {
+	if c.rstOwed {
+		c.rstOwed = false
+		b.add(&header{
+			srcPort: c.localPort, dstPort: c.remotePort,
+			seq: c.rstSeq, ack: c.rcvNxt, flags: RST | ACK,
+		})
+		c.stats.resetsOut++
+	}
+	if c.replyOwed {
+		c.replyOwed = false
+		b.add(&header{
+			srcPort: c.localPort, dstPort: c.remotePort,
+			seq: c.reply.Seq, ack: c.reply.Ack, flags: c.reply.Flags,
+		})
+		c.stats.resetsOut++
+	}
+}
+
+func (c *Conn) outputSYN(now clock.Time, b *Batch) {
+	c.synOwed = false
+	h := header{
+		srcPort: c.localPort, dstPort: c.remotePort,
+		seq: c.iss, flags: SYN,
+		options: Options{MSS: uint16(c.mss), SACKPermitted: c.useSACK},
+	}
+	w := c.synWindow()
+	h.window = uint16(w)
+	if c.rcvScale > 0 {
+		h.options.HasWScale, h.options.WScale = true, c.rcvScale
+	}
+	if c.useTS {
+		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
+	}
+	if c.state == StateSynReceived {
+		h.flags |= ACK
+		h.ack = c.rcvNxt
+		c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt.Add(w))
+		c.ackSent()
+	}
+	b.add(&h)
+	if c.ranges.count == 0 {
+		c.sndNxt = c.iss.Add(1)
+		c.ranges.push(sentRange{seq: c.iss, end: c.sndNxt, sentAt: now})
+	} else {
+		r := c.ranges.at(0)
+		r.sentAt, r.flags = now, r.flags|rangeEver
+		c.stats.retransmits++
+	}
+	c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
+}
+
+// synWindow is the window of a SYN: unscaled, and in whole segments.
+func (c *Conn) synWindow() int {
+	w := min(c.rcvLimit, 65535)
+	if w > c.mss {
+		w -= w % c.mss
+	}
+	return w
+}
+
+// outputRetransmissions sends again what is marked lost, as far as the window
+// goes; the first of them always, as it is what everything waits for.
+func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
+	for c.lostOut > c.retransOut && !b.full() {
+		i := c.ranges.find(c.retransHint)
+		for i < c.ranges.count && c.ranges.at(i).flags&(rangeLost|rangeRetrans) != rangeLost {
+			i++
+		}
+		if i == c.ranges.count {
+			c.retransHint = c.sndNxt
+			return
+		}
+		r := c.ranges.at(i)
+		c.retransHint = r.seq
+		size := c.sndMSS - c.optionLen()
+		if c.finSent && r.end == c.sndNxt {
+			size++ // the FIN takes no room
+		}
+		if r.len() > size {
+			c.ranges.split(i, r.seq.Add(size))
+			r = c.ranges.at(i)
+		}
+		first := c.retransOut == 0 && i == 0
+		if !first && (c.inFlight()+r.len() > c.cc.Window() || c.sndUna.Add(c.sndWnd).Less(r.end)) {
+			return
+		}
+		r.flags |= rangeRetrans | rangeEver
+		r.sentAt, r.delivered, r.deliveredAt = now, c.delivered, c.deliveredAt
+		r.tries += b2u(r.tries < 255)
+		c.retransOut += r.len()
+		c.stats.retransmits++
+		c.stats.bytesRetrans += uint64(r.len())
+		c.emitRange(now, b, r.seq, r.end)
+		if c.rtxAt == clock.Never {
+			c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
+		}
+	}
+}
+
+// outputNew sends what was never sent.
+func (c *Conn) outputNew(now clock.Time, b *Batch) {
+	for !b.full() && !c.finSent {
+		left := c.unsent()
+		if left == 0 && !c.finQueued {
+			return
+		}
+		if c.outstanding() == 0 && c.lastSent != 0 && now.Sub(c.lastSent) > c.rtt.timeout(0) {
+			c.cc.OnRestart(now)
+			c.lastSent = now
+		}
+		full := c.sndMSS - c.optionLen()
+		window := c.sndUna.Add(c.sndWnd).Sub(c.sndNxt)
+		quota := c.cc.Window() - c.inFlight()
+		n := min(left, full)
+		if n > window || (n == 0 && window <= 0 && c.sndWnd == 0) {
+			// RFC 9293, section 3.8.6.2.1: part of a segment waits, unless the probe timer
+			// found that the window stays small.
+			if !c.forced || window <= 0 {
+				return
+			}
+			n = window
+		}
+		if n > quota && c.inFlight() > 0 || quota <= 0 {
+			c.limited, c.limitedEnd = true, c.sndNxt
+			return
+		}
+		if n < full && n == left && !c.finQueued && !c.forced && c.nagle() {
+			return
+		}
+		c.forced = false
+		if n == full && c.maxGSO > full && left > full {
+			// As many whole segments as every limit allows; the odd rest goes along when
+			// it would have to go anyway.
+			size := min(left, c.maxGSO, window, quota, len(b.parts[0])*ChunkSize-ChunkSize)
+			if size < left || c.nagle() {
+				size -= size % full
+			}
+			n = max(size, full)
+		}
+		seq, end := c.sndNxt, c.sndNxt.Add(n)
+		if c.finQueued && n == left {
+			end = end.Add(1)
+			c.finSent = true
+		}
+		if n < full {
+			c.sndSml = end
+		}
+		if c.ranges.count == 0 {
+			c.deliveredAt = now
+		}
+		c.sndNxt = end
+		c.ranges.push(sentRange{seq: seq, end: end, sentAt: now, delivered: c.delivered, deliveredAt: c.deliveredAt})
+		c.emitRange(now, b, seq, end)
+		c.stats.bytesOut += uint64(n)
+		c.lastSent = now
+		if c.lastData != 0 && int64(now.Sub(c.lastData)) < c.ato {
+			c.pingPong = true // data answers data: later ACKs can ride along
+		}
+		if c.rtxAt == clock.Never {
+			c.rtxAt = now.Add(c.rtt.timeout(c.backoff)) // RFC 6298, rule 5.1
+		}
+		c.probeAt = clock.Never
+	}
+}
+
+// nagle reports whether a segment that is not full has to wait because another
+// such one is unacknowledged (RFC 9293, section 3.7.4; Minshall's variant, which
+// lets one small segment follow full ones).
+func (c *Conn) nagle() bool {
+	return !c.noDelay && c.sndUna.Less(c.sndSml) && c.sndSml.LessEq(c.sndNxt)
+}
+
+// outputProbe sends the probe of a closed window or of a silent peer: an empty
+// segment with a number that was acknowledged already, which forces an answer.
+func (c *Conn) outputProbe(now clock.Time, b *Batch) {
+	if c.probeOwed && !b.full() {
+		c.probeOwed = false
+		c.stats.probesOut++
+		c.emit(now, b, c.sndUna.Add(-1), 0, 0)
+	}
+}
+
+func (c *Conn) outputACK(now clock.Time, b *Batch, mode OutputMode) {
+	if mode == OutputHoldAcks {
+		return
+	}
+	if c.ackNow && c.dupOwed == 0 {
+		c.dupOwed = 1
+	}
+	for ; c.dupOwed > 0 && !b.full(); c.dupOwed-- {
+		c.stats.pureAcksOut++
+		c.emit(now, b, c.sndNxt, 0, 0)
+		c.ackNow = false
+	}
+}
+
+// ackSent notes that a segment with the current acknowledgement leaves.
+func (c *Conn) ackSent() {
+	c.ackNow = false
+	c.ackAt = clock.Never
+	c.rcvWup = c.rcvNxt
+	if c.quickAcks > 0 {
+		c.quickAcks--
+	}
+}
+
+// emitRange sends the stream's part [seq, end), in which end may count the FIN.
+func (c *Conn) emitRange(now clock.Time, b *Batch, seq, end Seq) {
+	flags := Flags(0)
+	if c.finSent && end.Sub(c.sndBuf.end()) == 1 {
+		flags = FIN
+		end--
+	}
+	n := end.Sub(seq)
+	if n > 0 && end == c.sndBuf.end() {
+		flags |= PSH
+	}
+	c.dupOwed = 0
+	c.emit(now, b, seq, n, flags)
+}
+
+// optionLen is how many bytes of options a data segment carries now.
+func (c *Conn) optionLen() int {
+	n := 0
+	if c.useTS {
+		n = 12
+	}
+	if c.useSACK && len(c.rcvBuf.runs) > 0 {
+		n += 4 + 8*min(len(c.rcvBuf.runs), c.maxSACK())
+	}
+	return n
+}
+
+// maxSACK is how many SACK blocks fit beside the other options (RFC 2018, section
+// 3).
+func (c *Conn) maxSACK() int {
+	if c.useTS {
+		return 3
+	}
+	return 4
+}
+
+// emit encodes a segment with n bytes of data from seq on. Everything but the
+// flags is the connection's present state, for a retransmission too.
+func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
+	h := header{
+		srcPort: c.localPort, dstPort: c.remotePort,
+		seq: seq, ack: c.rcvNxt, flags: flags | ACK, window: c.advertise(),
+	}
+	if c.useTS {
+		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
+	}
+	if c.useSACK && len(c.rcvBuf.runs) > 0 {
+		h.options.NSACK = uint8(c.rcvBuf.sack(h.options.SACK[:c.maxSACK()]))
+	}
+	s := b.add(&h)
+	if n > 0 {
+		s.Payload = c.sndBuf.appendViews(s.Payload, seq, n)
+		s.PayloadLen = n
+		if size := c.sndMSS - h.options.size(); n > size {
+			s.SegmentSize = size
+		}
+	}
+	c.ackSent()
+}
+
+// tsNow is the timestamp clock: milliseconds plus an offset of the connection's
+// (RFC 7323, sections 5.4 and 7.1).
+func (c *Conn) tsNow(now clock.Time) uint32 {
+	return uint32(int64(now)/int64(time.Millisecond)) + c.tsOffset
+}
+
+// advertise returns the window field, and moves the right edge that it announces.
+func (c *Conn) advertise() uint16 {
+	w := c.window()
+	unit := 1 << c.rcvScale
+	// Rounding down could move the edge left, so it is rounded up (RFC 7323, section
+	// 2.4); the buffer takes the few bytes. An edge that has crept far beyond the
+	// buffer that way is held where it is.
+	field := (w + unit - 1) >> c.rcvScale
+	if over := c.rcvBuf.buffered() + w - c.rcvLimit; over > 64<<10 {
+		field = w >> c.rcvScale
+	}
+	field = min(field, 65535)
+	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt.Add(field<<c.rcvScale))
+	return uint16(field)
+}
+
+// window is the receive window to announce: never less than was announced, and
+// more only when the step is worth a segment (RFC 9293, section 3.8.6.2.2).
+func (c *Conn) window() int {
+	free := max(c.rcvLimit-c.rcvBuf.buffered(), 0)
+	open := max(c.rcvAdv.Sub(c.rcvNxt), 0)
+	if free <= open || free-open < min(c.rcvLimit/2, c.rcvMSS) {
+		return open
+	}
+	return free
+}
+
+// armIdleTimers starts the probe timer when data waits, nothing is in flight, and
+// so no acknowledgement will come to start it moving (RFC 9293, section 3.8.6.1).
+func (c *Conn) armIdleTimers(now clock.Time) {
+	if c.ranges.count == 0 && (c.unsent() > 0 || c.finQueued && !c.finSent) && c.probeAt == clock.Never {
+		c.probeAt = now.Add(c.rtt.timeout(c.backoff))
+	}
+}
+
+func b2u(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,185 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// Passive is a connection in SYN-RECEIVED on the listening side: what must be
+// remembered between the peer's SYN and its ACK, and no more. It has no buffers;
+// data that comes early is sent again by the peer.
+type Passive struct {
+	localPort, remotePort uint16
+	iss, irs              Seq
+	peerMSS, mss          uint16
+	window                uint16 // as announced in the SYN-ACK
+	peerWindow            uint16
+	sndScale, rcvScale    uint8
+	useTS, useSACK        bool
+	tries                 uint8
+	tsRecent, tsOffset    uint32
+	sentAt, deadline      clock.Time
+	createdAt             clock.Time
+	challenge             clock.Time
+}
+
+// PassiveVerdict says what is to be done after an Input.
+type PassiveVerdict uint8
+
+const (
+	// PassiveDrop: nothing.
+	PassiveDrop PassiveVerdict = iota
+	// PassiveResend: call Output and send the SYN-ACK again.
+	PassiveResend
+	// PassiveAck: send AckReply.
+	PassiveAck
+	// PassiveReset: answer with ResetFor; the record stays.
+	PassiveReset
+	// PassiveRemove: the peer has given up; forget the record.
+	PassiveRemove
+	// PassiveEstablish: the handshake is complete; make a Conn by Accept and forget
+	// the record, or drop the segment and keep it if there is no room.
+	PassiveEstablish
+)
+
+// Init makes the record from a SYN that a listener got (RFC 9293, section
+// 3.10.7.2). iss and tsOffset come from a [Secret]. Output gives the SYN-ACK.
+func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOffset uint32) {
+	*p = Passive{
+		localPort: cfg.LocalPort, remotePort: cfg.RemotePort,
+		iss: iss, irs: syn.Seq,
+		mss:        uint16(cfg.mss()),
+		peerMSS:    syn.Options.MSS,
+		window:     uint16(cfg.initialWindow()),
+		peerWindow: syn.Window,
+		useSACK:    syn.Options.SACKPermitted && !cfg.NoSACK,
+		useTS:      syn.Options.HasTS && !cfg.NoTimestamps,
+		tsOffset:   tsOffset,
+		sentAt:     now, createdAt: now,
+		deadline: now.Add(initialRTO),
+	}
+	if syn.Options.HasWScale && !cfg.NoWindowScaling {
+		p.sndScale, p.rcvScale = syn.Options.WScale, cfg.windowScale()
+	}
+	if p.useTS {
+		p.tsRecent = syn.Options.TSVal
+	}
+}
+
+// Output puts the SYN-ACK into b. No Sent is needed.
+func (p *Passive) Output(now clock.Time, b *Batch) {
+	b.reset()
+	h := header{
+		srcPort: p.localPort, dstPort: p.remotePort,
+		seq: p.iss, ack: p.irs.Add(1), flags: SYN | ACK, window: p.window,
+		options: Options{MSS: p.mss, SACKPermitted: p.useSACK},
+	}
+	if p.rcvScale > 0 {
+		h.options.HasWScale, h.options.WScale = true, p.rcvScale
+	}
+	if p.useTS {
+		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, p.tsNow(now), p.tsRecent
+	}
+	b.add(&h)
+}
+
+func (p *Passive) tsNow(now clock.Time) uint32 {
+	return uint32(int64(now)/int64(time.Millisecond)) + p.tsOffset
+}
+
+// Input looks at a segment for this pair of ends (RFC 9293, section 3.10.7.4, for
+// SYN-RECEIVED after a passive open).
+func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
+	if seg.Flags&(SYN|ACK|RST|FIN) == SYN && seg.Seq == p.irs {
+		// The SYN again: the SYN-ACK was lost, or the peer is impatient. One answer a
+		// while is enough.
+		if now.Before(p.challenge) {
+			return PassiveDrop
+		}
+		p.challenge = now.Add(challengeEvery)
+		return PassiveResend
+	}
+	next := p.irs.Add(1)
+	edge := next.Add(int(p.window))
+	paws := p.useTS && seg.Options.HasTS && !seg.Flags.Has(RST) && int32(seg.Options.TSVal-p.tsRecent) < 0
+	if paws || seg.End().Less(next) || edge.Less(seg.Seq) {
+		if seg.Flags.Has(RST) || now.Before(p.challenge) {
+			return PassiveDrop
+		}
+		p.challenge = now.Add(challengeEvery)
+		return PassiveAck
+	}
+	switch {
+	case seg.Flags.Has(RST):
+		if seg.Seq == next { // RFC 5961, section 3.2
+			return PassiveRemove
+		}
+		return PassiveDrop
+	case seg.Flags.Has(SYN):
+		if now.Before(p.challenge) {
+			return PassiveDrop
+		}
+		p.challenge = now.Add(challengeEvery)
+		return PassiveAck // RFC 5961, section 4.2
+	case !seg.Flags.Has(ACK):
+		return PassiveDrop
+	case seg.Ack != p.iss.Add(1):
+		return PassiveReset
+	}
+	return PassiveEstablish
+}
+
+// AckReply is the ACK that answers a segment which is not acceptable.
+func (p *Passive) AckReply(now clock.Time) Reply {
+	r := Reply{Seq: p.iss.Add(1), Ack: p.irs.Add(1), Flags: ACK, Window: p.window >> p.rcvScale}
+	if p.useTS {
+		r.HasTS, r.TSVal, r.TSEcr = true, p.tsNow(now), p.tsRecent
+	}
+	return r
+}
+
+// Deadline returns when Timeout wants to be called.
+func (p *Passive) Deadline() clock.Time { return p.deadline }
+
+// Timeout says whether to send the SYN-ACK again, or to forget the record because
+// no answer came.
+func (p *Passive) Timeout(now clock.Time) (resend, expired bool) {
+	if now.Before(p.deadline) {
+		return false, false
+	}
+	if p.tries >= synAckRetries {
+		return false, true
+	}
+	p.tries++
+	p.deadline = now.Add(initialRTO << p.tries)
+	return true, false
+}
+
+// SentSeq returns the range of sequence numbers that are outstanding: what an ICMP
+// message may name (RFC 5927, section 4.1).
+func (p *Passive) SentSeq() (lo, hi Seq) { return p.iss, p.iss.Add(1) }
+
+// Accept makes the connection that p has become: seg is the segment on which
+// p.Input gave PassiveEstablish, and is processed with all that it carries. cfg is
+// the one that p was made with.
+func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
+	c.init(cfg, StateEstablished)
+	c.initSend(p.iss)
+	c.sndUna, c.sndNxt, c.sndSml = p.iss.Add(1), p.iss.Add(1), p.iss.Add(1)
+	c.retransHint, c.limitedEnd = c.sndUna, c.sndUna
+	c.tsOffset = p.tsOffset
+	c.useTS, c.useSACK = p.useTS, p.useSACK
+	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.rcvScale > 0, WScale: p.sndScale}
+	c.initReceive(now, p.irs, &o)
+	c.rcvAdv = c.rcvNxt.Add(int(p.window))
+	c.sndWnd = int(p.peerWindow)
+	c.setWindow(seg)
+	if p.tries == 0 {
+		c.rtt.sample(now.Sub(p.sentAt))
+	} else {
+		c.rtt.rto = synLossRTO
+	}
+	c.establish(now, StateEstablished)
+	c.Input(now, seg)
+}

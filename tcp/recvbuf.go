@@ -1,0 +1,196 @@
+package tcp
+
+import "sort"
+
+// maxHoles bounds how many separate runs of out-of-order bytes a connection keeps;
+// a segment that would begin one more is dropped.
+const maxHoles = 256
+
+// run is a stretch [left, right) of out-of-order bytes.
+type run struct{ left, right Seq }
+
+// recvBuffer holds what arrived and was not read: the bytes in order from base to
+// nxt, and behind them the out-of-order runs, each at its final place, so that a
+// segment never outlives its frame.
+type recvBuffer struct {
+	mem    Memory
+	chunks chunkRing
+	base   Seq // sequence number of the first unread byte
+	nxt    Seq // RCV.NXT for data: the first byte that is missing
+	off    int // place of base in the first chunk
+
+	runs []run // out of order, ascending, disjoint, not touching, all after nxt
+	// recent holds the left edges of the segments that arrived out of order last,
+	// newest first: the order in which RFC 2018, section 4, wants SACK blocks.
+	recent  [4]Seq
+	nrecent int
+}
+
+// buffered returns the number of bytes that can be read.
+func (b *recvBuffer) buffered() int { return b.nxt.Sub(b.base) }
+
+// insert stores the bytes p that begin at seq, which is not before nxt and, with
+// all of p, inside the window. It returns whether anything was stored; nxt tells
+// how far the data is now in order.
+func (b *recvBuffer) insert(seq Seq, p []byte) bool {
+	if seq == b.nxt {
+		n := b.store(seq, p)
+		b.nxt = b.nxt.Add(n)
+		b.merge()
+		return n > 0
+	}
+	// Which runs does [seq, end) touch?
+	end := seq.Add(len(p))
+	i := sort.Search(len(b.runs), func(i int) bool { return seq.LessEq(b.runs[i].right) })
+	j := i
+	for j < len(b.runs) && b.runs[j].left.LessEq(end) {
+		j++
+	}
+	if i == j && len(b.runs) >= maxHoles {
+		return false
+	}
+	n := b.store(seq, p)
+	if n == 0 {
+		return false
+	}
+	merged := run{seq, seq.Add(n)}
+	if n < len(p) { // out of memory on the way
+		for j > i && merged.right.Less(b.runs[j-1].left) {
+			j--
+		}
+	}
+	if i < j {
+		merged.left = minSeq(merged.left, b.runs[i].left)
+		merged.right = maxSeq(merged.right, b.runs[j-1].right)
+		b.runs[i] = merged
+		b.runs = append(b.runs[:i+1], b.runs[j:]...)
+	} else {
+		b.runs = append(b.runs, run{})
+		copy(b.runs[i+1:], b.runs[i:])
+		b.runs[i] = merged
+	}
+	b.remember(seq)
+	return true
+}
+
+// merge takes runs that nxt has reached into the ordered bytes.
+func (b *recvBuffer) merge() {
+	n := 0
+	for n < len(b.runs) && b.runs[n].left.LessEq(b.nxt) {
+		b.nxt = maxSeq(b.nxt, b.runs[n].right)
+		n++
+	}
+	if n > 0 {
+		b.runs = append(b.runs[:0], b.runs[n:]...)
+		if len(b.runs) == 0 {
+			b.nrecent = 0
+		}
+	}
+}
+
+func (b *recvBuffer) remember(seq Seq) {
+	n := min(b.nrecent, len(b.recent)-1)
+	copy(b.recent[1:], b.recent[:n])
+	b.recent[0] = seq
+	b.nrecent = n + 1
+}
+
+// sack fills blocks, most recently changed first (RFC 2018, section 4), and
+// returns how many.
+func (b *recvBuffer) sack(blocks []SACKBlock) int {
+	if len(b.runs) == 0 {
+		return 0
+	}
+	n := 0
+	add := func(r run) {
+		for _, have := range blocks[:n] {
+			if have.Left == r.left {
+				return
+			}
+		}
+		if n < len(blocks) {
+			blocks[n] = SACKBlock{r.left, r.right}
+			n++
+		}
+	}
+	for _, seq := range b.recent[:b.nrecent] {
+		i := sort.Search(len(b.runs), func(i int) bool { return seq.Less(b.runs[i].right) })
+		if i < len(b.runs) && b.runs[i].left.LessEq(seq) {
+			add(b.runs[i])
+		}
+	}
+	for i := 0; i < len(b.runs) && n < len(blocks) && i < 2*len(blocks); i++ {
+		add(b.runs[i])
+	}
+	return n
+}
+
+// store copies p to its place and returns how many bytes found memory. Only bytes
+// in order have a claim to memory beyond the limit.
+func (b *recvBuffer) store(seq Seq, p []byte) int {
+	inOrder := seq == b.nxt
+	at := b.off + seq.Sub(b.base)
+	n := 0
+	for n < len(p) {
+		i := at / ChunkSize
+		for b.chunks.count <= i {
+			b.chunks.push(nil)
+		}
+		c := b.chunks.at(i)
+		if c == nil {
+			// The chunk that holds nxt must not be refused when nothing is left to read:
+			// no event would bring memory later.
+			must := inOrder && n == 0 && b.buffered() == 0
+			if c = b.mem.Get(must); c == nil {
+				break
+			}
+			b.chunks.set(i, c)
+		}
+		m := copy(c.Data[at%ChunkSize:], p[n:])
+		at += m
+		n += m
+	}
+	return n
+}
+
+// peek returns the first readable bytes that lie together.
+func (b *recvBuffer) peek() []byte {
+	n := b.buffered()
+	if n == 0 {
+		return nil
+	}
+	p := b.chunks.at(0).Data[b.off:]
+	return p[:min(len(p), n)]
+}
+
+// discard gives up the first n readable bytes.
+func (b *recvBuffer) discard(n int) {
+	b.base = b.base.Add(n)
+	b.off += n
+	for b.off >= ChunkSize {
+		b.put(b.chunks.pop())
+		b.off -= ChunkSize
+	}
+	if b.base == b.nxt && len(b.runs) == 0 {
+		b.drop()
+	}
+}
+
+// reset gives up everything, in order and out of order.
+func (b *recvBuffer) reset() {
+	b.base, b.runs, b.nrecent = b.nxt, nil, 0
+	b.drop()
+}
+
+func (b *recvBuffer) drop() {
+	for b.chunks.count > 0 {
+		b.put(b.chunks.pop())
+	}
+	b.off = 0
+}
+
+func (b *recvBuffer) put(c *Chunk) {
+	if c != nil {
+		b.mem.Put(c)
+	}
+}

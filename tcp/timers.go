@@ -1,0 +1,209 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// Deadline returns when Timeout wants to be called, clock.Never if no timer runs.
+// Being late is allowed: timers then act on the time that Timeout is told.
+func (c *Conn) Deadline() clock.Time {
+	return min(c.rtxAt, c.probeAt, c.ackAt, c.keepAt, c.finAt)
+}
+
+// Timeout runs the timers that have expired. Output follows, as after any input.
+func (c *Conn) Timeout(now clock.Time) {
+	if !now.Before(c.ackAt) {
+		c.delayedACK(now)
+	}
+	if !now.Before(c.rtxAt) {
+		c.retransmissionTimeout(now)
+	}
+	if !now.Before(c.probeAt) {
+		c.probeTimeout(now)
+	}
+	if !now.Before(c.keepAt) {
+		c.keepAliveTimeout(now)
+	}
+	if !now.Before(c.finAt) {
+		// FIN-WAIT-2 with nobody to read: the peer had its time (Linux's tcp_fin_timeout).
+		c.die(nil)
+	}
+}
+
+func (c *Conn) delayedACK(now clock.Time) {
+	c.ackAt = clock.Never
+	if c.pingPong { // the answer did not come in time
+		c.pingPong = false
+		c.ato = int64(delAckMin)
+	} else {
+		c.ato = min(2*c.ato, int64(c.rtt.timeout(0)))
+	}
+	c.stats.delayedAcks++
+	c.ackNow = true
+}
+
+// retransmissionTimeout is RFC 6298, rules 5.4 to 5.7, with the losses marked as
+// RFC 6675, section 5.1, wants.
+func (c *Conn) retransmissionTimeout(now clock.Time) {
+	c.rtxAt = clock.Never
+	if c.sndBuf.pinned {
+		// The device has not even taken what we would repeat.
+		c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
+		return
+	}
+	if c.ranges.count == 0 {
+		return
+	}
+	c.stats.timeouts++
+	if c.state == StateSynSent || c.state == StateSynReceived {
+		limit := c.synRetries
+		if c.tries >= limit || c.overdue(now) {
+			c.die(c.timeoutError())
+			return
+		}
+		c.tries++
+		c.backoff++
+		c.synOwed = true
+		c.rtxAt = now.Add(c.rtt.timeout(c.backoff)) // Output sets it again when the SYN leaves
+		return
+	}
+	if c.overdue(now) {
+		c.reset(c.timeoutError())
+		return
+	}
+	c.tries += b2u(c.tries < 255)
+	if c.backoff < 16 {
+		c.backoff++
+	}
+	first := c.recovery != recoveryLoss
+	c.cc.OnTimeout(now, c.outstanding(), first)
+	c.enterLoss()
+	c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
+}
+
+// enterLoss takes everything outstanding for lost, except what the peer reported.
+func (c *Conn) enterLoss() {
+	if c.ranges.at(0).flags&rangeSacked != 0 {
+		// The peer reported it, and still does not acknowledge it: it has given the data
+		// up again (RFC 2018, section 8). No report of it can be trusted any more.
+		for i := range c.ranges.count {
+			if r := c.ranges.at(i); r.flags&rangeSacked != 0 {
+				r.flags &^= rangeSacked
+				c.sackedOut -= r.len()
+			}
+		}
+		c.stats.reneged++
+	}
+	for i := range c.ranges.count {
+		if r := c.ranges.at(i); r.flags&rangeSacked == 0 {
+			c.markLost(r)
+		}
+	}
+	c.recovery = recoveryLoss
+	c.highSeq = c.sndNxt
+	c.retransHint = c.sndUna
+	c.dupAcks, c.renoSacked = 0, 0
+}
+
+// overdue reports whether R2 or the user timeout is reached (RFC 9293, section
+// 3.8.3), and notes when the trouble began.
+func (c *Conn) overdue(now clock.Time) bool {
+	if c.stalledSince == 0 {
+		c.stalledSince = now
+		if c.ranges.count > 0 {
+			c.stalledSince = c.ranges.at(0).sentAt
+		}
+	}
+	if c.userTimeout > 0 {
+		return int64(now.Sub(c.stalledSince)) >= c.userTimeout
+	}
+	if c.state == StateSynSent || c.state == StateSynReceived {
+		return false // counted by tries
+	}
+	if c.sndWnd == 0 && now.Sub(c.lastRecv) < maxRTO && !c.orphan {
+		return false // the peer is there and has closed its window over what we sent
+	}
+	limit := retryLimit
+	if c.orphan {
+		limit = orphanRetryLimit
+	}
+	return now.Sub(c.stalledSince) >= giveUpAfter(limit)
+}
+
+// timeoutError is what the application sees: what ICMP reported, if it did.
+func (c *Conn) timeoutError() error {
+	if c.soft != nil {
+		return c.soft
+	}
+	return ErrTimeout
+}
+
+// probeTimeout probes a window that is closed, or too small to be worth a segment
+// (RFC 9293, section 3.8.6.1).
+func (c *Conn) probeTimeout(now clock.Time) {
+	c.probeAt = clock.Never
+	if c.ranges.count > 0 || c.unsent() == 0 && (!c.finQueued || c.finSent) {
+		return
+	}
+	// A live peer may keep its window closed for ever as long as it answers; one that
+	// nobody reads from on this side, only for a while.
+	if c.probes == 0 && !c.orphan {
+		c.stalledSince = 0
+	}
+	limit := uint8(retryLimit)
+	if c.orphan {
+		limit = orphanRetryLimit
+	}
+	if c.stalledSince == 0 {
+		c.stalledSince = now
+	}
+	expired := c.userTimeout > 0 && c.probes > 0 && int64(now.Sub(c.stalledSince)) >= c.userTimeout
+	if c.probes >= limit || c.orphan && c.backoff >= limit || expired {
+		c.reset(c.timeoutError())
+		return
+	}
+	c.probes++
+	if c.backoff < 16 {
+		c.backoff++
+	}
+	if window := c.sndUna.Add(c.sndWnd).Sub(c.sndNxt); window > 0 {
+		c.forced = true
+	} else {
+		c.probeOwed = true
+	}
+	c.probeAt = now.Add(c.rtt.timeout(c.backoff))
+}
+
+// armKeepAlive starts the keep-alive timer if it is wanted.
+func (c *Conn) armKeepAlive(now clock.Time) {
+	c.keepAt = clock.Never
+	if c.keepAlive.Enable && c.state.synchronized() && c.state != StateTimeWait {
+		c.keepAt = now.Add(c.keepAlive.Idle)
+		if c.lastRecv != 0 {
+			c.keepAt = max(c.lastRecv.Add(c.keepAlive.Idle), now.Add(time.Millisecond))
+		}
+	}
+}
+
+// keepAliveTimeout is RFC 9293, section 3.8.4.
+func (c *Conn) keepAliveTimeout(now clock.Time) {
+	if c.ranges.count > 0 || c.unsent() > 0 {
+		// Data is under way: its own timers find a dead peer.
+		c.keepAt = now.Add(c.keepAlive.Idle)
+		return
+	}
+	if idle := now.Sub(c.lastRecv); idle < c.keepAlive.Idle {
+		c.keepAt = now.Add(c.keepAlive.Idle - idle)
+		return
+	}
+	if c.kaProbes >= c.keepAlive.Count ||
+		c.userTimeout > 0 && c.kaProbes > 0 && int64(now.Sub(c.lastRecv)) >= c.userTimeout {
+		c.reset(c.timeoutError())
+		return
+	}
+	c.kaProbes++
+	c.probeOwed = true
+	c.keepAt = now.Add(c.keepAlive.Interval)
+}
