@@ -178,7 +178,7 @@ func (c *Conn) initReceive(now clock.Time, irs Seq, o *Options) {
 	c.irs = irs
 	c.rcvNxt, c.rcvWup = irs.Add(1), irs.Add(1)
 	c.rcvBuf.base, c.rcvBuf.nxt = c.rcvNxt, c.rcvNxt
-	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt)
+	c.rcvAdv = c.rcvNxt.Add(c.synWindow()) // our SYN announced it
 	mss := int(o.MSS)
 	if mss == 0 {
 		mss = DefaultMSS

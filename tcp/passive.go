@@ -172,7 +172,6 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.useTS, c.useSACK = p.useTS, p.useSACK
 	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.rcvScale > 0, WScale: p.sndScale}
 	c.initReceive(now, p.irs, &o)
-	c.rcvAdv = c.rcvNxt.Add(int(p.window))
 	c.sndWnd = int(p.peerWindow)
 	c.setWindow(seg)
 	if p.tries == 0 {

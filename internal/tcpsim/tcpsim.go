@@ -1,0 +1,442 @@
+// Package tcpsim drives two tcp.Conn against each other over a simulated path, in
+// one goroutine, by an event queue: a run is determined by its seed and replays
+// bit for bit. Segments are encoded and parsed on the way, as on a wire.
+//
+// It is not a network: there is no IP and no checksum, and a path is one link each
+// way. Whole stacks are tested over netif's wire instead.
+package tcpsim
+
+import (
+	"bytes"
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/netduet/netduet/clock"
+	"github.com/netduet/netduet/tcp"
+)
+
+// Path describes one direction.
+type Path struct {
+	// Delay is the propagation time, Jitter the most that is added at random (without
+	// reordering unless Reorder says so).
+	Delay, Jitter time.Duration
+	// Rate is in bytes per second, 0 for no limit; Queue is how many bytes may wait
+	// for it, 0 for no limit.
+	Rate  int64
+	Queue int
+	// Loss, Duplicate and Reorder are probabilities; a reordered segment is late by
+	// ReorderBy, or twice Delay plus a millisecond.
+	Loss, Duplicate, Reorder float64
+	ReorderBy                time.Duration
+}
+
+// Config describes a run.
+type Config struct {
+	Seed uint64
+	AtoB Path
+	BtoA Path
+	A, B tcp.Config
+	// A connects and B listens. Both makes both connect: a simultaneous open.
+	Both bool
+	// Drop, if not nil, sees every segment before the path does and may lose it.
+	Drop func(fromA bool, n int, seg *tcp.Segment) bool
+	// Tap, if not nil, sees every segment that a side sends.
+	Tap func(now clock.Time, fromA bool, seg *tcp.Segment)
+}
+
+// Side is one end of the connection.
+type Side struct {
+	Conn    tcp.Conn
+	Name    string
+	Events  tcp.Events // accumulated
+	sim     *Sim
+	peer    *Side
+	path    Path
+	cfg     tcp.Config
+	sent    int // segments
+	busy    clock.Time
+	lastArr clock.Time
+	batch   *tcp.Batch
+	passive *tcp.Passive // B's record before the handshake is complete
+	tw      *tcp.TimeWait
+	timerAt clock.Time // of the event that is queued
+	used    bool       // Conn lives
+	OnEvent func()     // called after each change of the connection
+}
+
+type event struct {
+	at  clock.Time
+	seq uint64
+	do  func()
+}
+
+type queue []event
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
+func (q *queue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return e
+}
+
+// Sim is a run.
+type Sim struct {
+	Now  clock.Time
+	A, B *Side
+	cfg  Config
+	rng  *rand.Rand
+	q    queue
+	seq  uint64
+}
+
+// New returns a run in which A (and with Both, B) has begun to connect.
+func New(cfg Config) *Sim {
+	s := &Sim{Now: clock.Time(time.Hour), cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x6e6574647565))}
+	s.A = &Side{Name: "A", sim: s, path: cfg.AtoB, cfg: cfg.A, batch: tcp.NewBatch(0), timerAt: clock.Never}
+	s.B = &Side{Name: "B", sim: s, path: cfg.BtoA, cfg: cfg.B, batch: tcp.NewBatch(0), timerAt: clock.Never}
+	s.A.peer, s.B.peer = s.B, s.A
+	s.A.cfg.LocalPort, s.A.cfg.RemotePort = 1000, 2000
+	s.B.cfg.LocalPort, s.B.cfg.RemotePort = 2000, 1000
+	s.A.connect()
+	if cfg.Both {
+		s.B.connect()
+	}
+	return s
+}
+
+func (d *Side) connect() {
+	d.used = true
+	d.Conn.Connect(d.sim.Now, &d.cfg, tcp.Seq(d.sim.rng.Uint32()), d.sim.rng.Uint32())
+	d.flush()
+}
+
+// At schedules do.
+func (s *Sim) At(t clock.Time, do func()) {
+	s.seq++
+	heap.Push(&s.q, event{max(t, s.Now), s.seq, do})
+}
+
+// After schedules do at d from now.
+func (s *Sim) After(d time.Duration, do func()) { s.At(s.Now.Add(d), do) }
+
+// Step runs the next event; false if there is none.
+func (s *Sim) Step() bool {
+	if len(s.q) == 0 {
+		return false
+	}
+	e := heap.Pop(&s.q).(event)
+	s.Now = e.at
+	e.do()
+	return true
+}
+
+// Run steps until done, the time limit, or nothing is left; it reports done.
+func (s *Sim) Run(limit time.Duration, done func() bool) bool {
+	end := s.Now.Add(limit)
+	for !done() {
+		if len(s.q) == 0 || s.q[0].at.After(end) {
+			return done()
+		}
+		s.Step()
+	}
+	return true
+}
+
+// Do calls f, which uses the side's connection, and sends what follows from it.
+func (d *Side) Do(f func(c *tcp.Conn)) {
+	f(&d.Conn)
+	d.flush()
+}
+
+// flush is the driver's duty after every call: events, output, timer.
+func (d *Side) flush() {
+	if d.used {
+		for {
+			d.Conn.Output(d.sim.Now, d.batch, tcp.OutputAll)
+			if len(d.batch.Segments) == 0 {
+				break
+			}
+			for i := range d.batch.Segments {
+				d.transmit(&d.batch.Segments[i])
+			}
+			d.Conn.Sent(d.sim.Now)
+		}
+		if e := d.Conn.Events(); e != 0 {
+			d.Events |= e
+			if e&tcp.EventTimeWait != 0 {
+				tw := d.Conn.TimeWait(d.sim.Now)
+				d.tw = &tw
+			}
+			if d.OnEvent != nil {
+				d.OnEvent()
+			}
+		}
+	}
+	d.arm()
+}
+
+func (d *Side) deadline() clock.Time {
+	switch {
+	case d.used:
+		return d.Conn.Deadline()
+	case d.passive != nil:
+		return d.passive.Deadline()
+	}
+	return clock.Never
+}
+
+func (d *Side) arm() {
+	at := d.deadline()
+	if at == clock.Never || d.timerAt <= at && d.timerAt > d.sim.Now {
+		return // nothing, or an earlier event will look again
+	}
+	at = max(at, d.sim.Now)
+	d.timerAt = at
+	d.sim.At(at, func() {
+		if d.timerAt != at {
+			return
+		}
+		d.timerAt = clock.Never
+		if d.used {
+			if !d.Conn.Deadline().After(d.sim.Now) {
+				d.Conn.Timeout(d.sim.Now)
+			}
+			d.flush()
+		} else if d.passive != nil {
+			if resend, expired := d.passive.Timeout(d.sim.Now); resend {
+				d.synAck()
+			} else if expired {
+				d.passive = nil
+			}
+			d.arm()
+		}
+	})
+}
+
+func (d *Side) synAck() {
+	d.passive.Output(d.sim.Now, d.batch)
+	d.transmit(&d.batch.Segments[0])
+}
+
+// transmit cuts a large segment and sends each piece.
+func (d *Side) transmit(s *tcp.OutSegment) {
+	payload := bytes.Join(s.Payload, nil)
+	if len(payload) != s.PayloadLen {
+		panic(fmt.Sprintf("tcpsim: PayloadLen %d, payload %d", s.PayloadLen, len(payload)))
+	}
+	size := s.SegmentSize
+	if size == 0 {
+		size = max(len(payload), 1)
+	}
+	for off := 0; off == 0 || off < len(payload); off += size {
+		b := append([]byte(nil), s.Packet...)
+		end := min(off+size, len(payload))
+		seq := uint32(b[4])<<24 | uint32(b[5])<<16 | uint32(b[6])<<8 | uint32(b[7])
+		seq += uint32(off)
+		b[4], b[5], b[6], b[7] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
+		if end < len(payload) {
+			b[13] &^= byte(tcp.PSH | tcp.FIN)
+		}
+		d.wire(append(b, payload[off:end]...))
+	}
+}
+
+// Inject sends raw bytes to the peer as if d had sent them, past every impairment.
+func (d *Side) Inject(b []byte) { d.sim.At(d.sim.Now, func() { d.peer.receive(b) }) }
+
+func (d *Side) wire(b []byte) {
+	s, p := d.sim, &d.path
+	d.sent++
+	var seg tcp.Segment
+	if err := tcp.Parse(b, &seg); err != nil {
+		panic("tcpsim: own segment does not parse: " + err.Error())
+	}
+	if s.cfg.Tap != nil {
+		s.cfg.Tap(s.Now, d == s.A, &seg)
+	}
+	if s.cfg.Drop != nil && s.cfg.Drop(d == s.A, d.sent, &seg) {
+		return
+	}
+	if p.Loss > 0 && s.rng.Float64() < p.Loss {
+		return
+	}
+	depart := s.Now
+	if p.Rate > 0 {
+		d.busy = max(d.busy, s.Now)
+		if waiting := int64(d.busy.Sub(s.Now)) * p.Rate / int64(time.Second); p.Queue > 0 && waiting > int64(p.Queue) {
+			return
+		}
+		d.busy = d.busy.Add(time.Duration(int64(len(b)+34) * int64(time.Second) / p.Rate))
+		depart = d.busy
+	}
+	copies := 1
+	if p.Duplicate > 0 && s.rng.Float64() < p.Duplicate {
+		copies = 2
+	}
+	for range copies {
+		at := depart.Add(p.Delay)
+		if p.Jitter > 0 {
+			at = at.Add(time.Duration(s.rng.Int64N(int64(p.Jitter))))
+		}
+		if p.Reorder > 0 && s.rng.Float64() < p.Reorder {
+			by := p.ReorderBy
+			if by == 0 {
+				by = 2*p.Delay + time.Millisecond
+			}
+			at = at.Add(by)
+		} else {
+			at = max(at, d.lastArr)
+			d.lastArr = at
+		}
+		s.At(at, func() { d.peer.receive(b) })
+	}
+}
+
+// receive is a driver's demultiplexer for one pair of ends.
+func (d *Side) receive(b []byte) {
+	var seg tcp.Segment
+	if tcp.Parse(b, &seg) != nil {
+		return
+	}
+	now := d.sim.Now
+	switch {
+	case d.tw != nil:
+		if v, r := d.tw.Input(now, &seg); v == tcp.TimeWaitReply {
+			d.wire(r.Append(nil, d.cfg.LocalPort, d.cfg.RemotePort))
+		}
+	case d.used && d.Conn.State() == tcp.StateClosed:
+		d.refuse(&seg)
+	case d.used:
+		d.Conn.Input(now, &seg)
+		d.flush()
+	case d.passive == nil:
+		if seg.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN {
+			d.refuse(&seg)
+			return
+		}
+		d.passive = new(tcp.Passive)
+		d.passive.Init(now, &d.cfg, &seg, tcp.Seq(d.sim.rng.Uint32()), d.sim.rng.Uint32())
+		d.synAck()
+		d.arm()
+	default:
+		switch d.passive.Input(now, &seg) {
+		case tcp.PassiveResend:
+			d.synAck()
+		case tcp.PassiveReset:
+			d.refuse(&seg)
+		case tcp.PassiveAck:
+			r := d.passive.AckReply(now)
+			d.wire(r.Append(nil, d.cfg.LocalPort, d.cfg.RemotePort))
+		case tcp.PassiveRemove:
+			d.passive = nil
+		case tcp.PassiveEstablish:
+			d.used = true
+			d.Conn.Accept(now, &d.cfg, d.passive, &seg)
+			d.passive = nil
+			d.flush()
+		}
+	}
+}
+
+func (d *Side) refuse(seg *tcp.Segment) {
+	if r, ok := tcp.ResetFor(seg); ok {
+		d.wire(r.Append(nil, d.cfg.LocalPort, d.cfg.RemotePort))
+	}
+}
+
+// Transfer makes from send n bytes of a pattern and then FIN, and to read them,
+// checking each; it returns how much has arrived, and whether all of it and the end
+// has.
+func (s *Sim) Transfer(from, to *Side, n int) *Transfer {
+	t := &Transfer{total: n}
+	buf := make([]byte, 16<<10)
+	write := func() {
+		if !from.used || from.Conn.State() == tcp.StateSynSent {
+			return
+		}
+		from.Do(func(c *tcp.Conn) {
+			for t.Written < n {
+				p := buf[:min(len(buf), n-t.Written)]
+				for i := range p {
+					p[i] = pattern(t.Written + i)
+				}
+				m, err := c.Write(s.Now, p)
+				if err != nil {
+					t.Err = err
+					return
+				}
+				if m == 0 {
+					return
+				}
+				t.Written += m
+			}
+			if !t.closed {
+				t.closed = true
+				c.CloseWrite(s.Now)
+			}
+		})
+	}
+	rbuf := make([]byte, 16<<10)
+	read := func() {
+		if !to.used {
+			return
+		}
+		to.Do(func(c *tcp.Conn) {
+			for {
+				m, err := c.Read(s.Now, rbuf)
+				for i := range m {
+					if rbuf[i] != pattern(t.Read+i) {
+						t.Err = fmt.Errorf("byte %d is wrong", t.Read+i)
+						return
+					}
+				}
+				t.Read += m
+				if err != nil {
+					t.End = err
+					return
+				}
+				if m == 0 {
+					return
+				}
+			}
+		})
+	}
+	chain(from, write)
+	chain(to, read)
+	s.After(0, write)
+	return t
+}
+
+// chain adds f to what happens after a change of d, later in the same instant, so
+// that it does not run inside the call that caused it.
+func chain(d *Side, f func()) {
+	before, queued := d.OnEvent, false
+	d.OnEvent = func() {
+		if before != nil {
+			before()
+		}
+		if !queued {
+			queued = true
+			d.sim.After(0, func() { queued = false; f() })
+		}
+	}
+}
+
+// Transfer is the state of a transfer.
+type Transfer struct {
+	Written, Read int
+	Err           error // what went wrong
+	End           error // what the reader saw behind the last byte
+	total         int
+	closed        bool
+}
+
+func pattern(i int) byte { return byte(i*7 + i>>8*13 + i>>16*31) }
