@@ -73,7 +73,7 @@ func lookupHost(ctx context.Context, n Network, host string, families Families, 
 		return []netip.Addr{ip.Unmap()}, nil
 	}
 	if IsLocalhost(host) {
-		return families.localhost(), nil
+		return families.Localhost(), nil
 	}
 	if lookup == nil {
 		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
@@ -103,8 +103,8 @@ func IsLocalhost(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// localhost returns the loopback addresses that the stack speaks.
-func (f Families) localhost() []netip.Addr {
+// Localhost returns the loopback addresses that the stack speaks, IPv4 first.
+func (f Families) Localhost() []netip.Addr {
 	var ips []netip.Addr
 	if f.IPv4 {
 		ips = append(ips, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
