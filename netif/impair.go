@@ -139,6 +139,16 @@ type Impaired struct {
 // Impair puts an impairment in front of dev, which belongs to the result from then
 // on: closing that closes dev. Impair both ends of a wire to impair both directions.
 func Impair(dev Device, cfg Impairment) (*Impaired, error) {
+	d, err := newImpaired(dev, cfg)
+	if err != nil {
+		return nil, err
+	}
+	go d.deliver()
+	return d, nil
+}
+
+// newImpaired returns the layer before it begins to deliver.
+func newImpaired(dev Device, cfg Impairment) (*Impaired, error) {
 	info := dev.Info()
 	if err := cfg.validate(info); err != nil {
 		return nil, err
@@ -156,7 +166,6 @@ func Impair(dev Device, cfg Impairment) (*Impaired, error) {
 	for i, q := range dev.Queues() {
 		d.queues = append(d.queues, &impairedQueue{Queue: q, dev: d, index: i})
 	}
-	go d.deliver()
 	return d, nil
 }
 

@@ -524,33 +524,3 @@ func TestImpairAllocatesNothingPerFrame(t *testing.T) {
 		t.Errorf("%v allocations for %d frames", n, len(frames))
 	}
 }
-
-// FuzzImpair holds that no frame, metadata or seed upsets the layer.
-func FuzzImpair(f *testing.F) {
-	f.Add([]byte("frame"), uint64(1), uint8(0), uint8(0), uint16(100), uint16(34), uint16(16))
-	f.Add(packet(6, 2000, true), uint64(2), uint8(1), uint8(1), uint16(1000), uint16(34), uint16(16))
-	f.Add(packet(17, 0, true), uint64(3), uint8(0), uint8(3), uint16(0), uint16(34), uint16(6))
-	f.Fuzz(func(t *testing.T, frame []byte, seed uint64, flags, kind uint8, size, start, offset uint16) {
-		for _, link := range []netif.Link{netif.LinkEthernet, netif.LinkIP} {
-			for _, mode := range []netif.CorruptMode{netif.CorruptDetectable, netif.CorruptAny} {
-				a, b := newWire(t, netif.WireConfig{Link: link, Ring: 16})
-				d, err := netif.Impair(a, netif.Impairment{Seed: seed, Corrupt: 1, CorruptMode: mode, Duplicate: 0.5})
-				if err != nil {
-					t.Fatal(err)
-				}
-				before := bytes.Clone(frame)
-				cut := min(len(frame), int(seed%64))
-				n, err := d.Queues()[0].Write([]netif.Frame{{Fragments: [][]byte{frame[:cut], frame[cut:]},
-					Meta: netif.Meta{Flags: netif.MetaFlags(flags), GSO: netif.GSO(kind), SegmentSize: size, ChecksumStart: start, ChecksumOffset: offset}}})
-				if n != 1 || err != nil {
-					t.Fatal(n, err)
-				}
-				if !bytes.Equal(frame, before) {
-					t.Fatal("the borrowed frame was changed")
-				}
-				d.Close()
-				b.Close()
-			}
-		}
-	})
-}

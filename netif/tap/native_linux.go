@@ -122,7 +122,7 @@ func examine(fd int) (kernelTap, error) {
 	var r ifreq
 	if err := ioctl(fd, unix.TUNGETIFF, unsafe.Pointer(&r)); err != nil {
 		if errors.Is(err, unix.EBADF) {
-			return k, fmt.Errorf("tap: descriptor %d is not open: the parent passes it on, as `netduet run` does", fd)
+			return k, fmt.Errorf("tap: descriptor %d is not open: the parent passes it on, as `netduet run` does: %w", fd, err)
 		}
 		return k, fmt.Errorf("tap: descriptor %d is not an attached tap: %w", fd, err)
 	}
@@ -131,7 +131,9 @@ func examine(fd int) (kernelTap, error) {
 	if k.flags&unix.IFF_TAP == 0 {
 		return k, fmt.Errorf("tap: %s is a tun, without Ethernet: make a tap instead, `ip tuntap add dev %s mode tap`", k.name, k.name)
 	}
-	if k.flags&unix.IFF_NO_PI == 0 {
+	if pi, err := packetInfo(fd, k.flags); err != nil {
+		return k, fmt.Errorf("tap: asking about the frames of %s: %w", k.name, err)
+	} else if pi {
 		return k, fmt.Errorf("tap: %s was opened with packet information in front of each frame: open it with IFF_NO_PI", k.name)
 	}
 	k.order = binary.NativeEndian
@@ -157,6 +159,34 @@ func examine(fd int) (kernelTap, error) {
 	}
 	copy(k.mac[:], hw.data[2:8])
 	return k, nil
+}
+
+// packetInfo reports whether frames have four bytes of packet information in front
+// (no IFF_NO_PI). TUNGETIFF says "no filter" by the very same bit, so the bit is
+// only to be believed while a filter is attached: one that passes everything, for
+// the length of the question, unless there is one already.
+func packetInfo(fd int, flags uint16) (bool, error) {
+	if flags&unix.IFF_NO_PI == 0 {
+		return true, nil
+	}
+	var prog unix.SockFprog
+	if err := ioctl(fd, unix.TUNGETFILTER, unsafe.Pointer(&prog)); err != nil {
+		return false, err
+	}
+	if prog.Len > 0 {
+		return false, nil
+	}
+	all := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 1<<32 - 1}
+	prog = unix.SockFprog{Len: 1, Filter: &all}
+	if err := ioctl(fd, unix.TUNATTACHFILTER, unsafe.Pointer(&prog)); err != nil {
+		return false, err
+	}
+	var r ifreq
+	err := ioctl(fd, unix.TUNGETIFF, unsafe.Pointer(&r))
+	if e := ioctl(fd, unix.TUNDETACHFILTER, unsafe.Pointer(&prog)); err == nil {
+		err = e
+	}
+	return binary.NativeEndian.Uint16(r.data[:])&unix.IFF_NO_PI == 0, err
 }
 
 // settleMTU returns the MTU to announce and the one that buffers are made for.
