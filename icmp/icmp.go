@@ -223,5 +223,11 @@ func ReplyInPlace(packet []byte) {
 	check := binary.BigEndian.Uint16(packet[2:4])
 	check = checksum.Update(check, uint16(TypeEcho)<<8|code, uint16(TypeEchoReply)<<8|code)
 	packet[0] = byte(TypeEchoReply)
+	if check == 0 {
+		// An update can't tell the two zeros of ones' complement apart. Which one it is
+		// matters for a reply that is all zeros, the only case in which they differ.
+		packet[2], packet[3] = 0, 0
+		check = checksum.Sum(packet, 0).Checksum()
+	}
 	binary.BigEndian.PutUint16(packet[2:4], check)
 }

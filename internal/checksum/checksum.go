@@ -87,6 +87,10 @@ func PseudoHeader(src, dst netip.Addr, proto uint8, length int) Partial {
 // Update returns the checksum field of a packet in which a 16-bit word changed
 // from before to after (RFC 1624, section 3, equation 3). The word must lie at an
 // even offset of what is summed.
+//
+// Zero and 0xffff stand for the same sum, and the update can't tell which a full
+// computation would give. Either verifies, unless all that is summed is zero: an
+// IP header or a pseudo-header never is, an ICMP message may be.
 func Update(check, before, after uint16) uint16 {
 	return ^fold32(uint32(^check) + uint32(^before) + uint32(after))
 }
