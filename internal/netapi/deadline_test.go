@@ -130,7 +130,11 @@ func TestDeadline(t *testing.T) {
 				t.Error("fired after Stop")
 			}
 			d.Set(time.Now().Add(time.Second)) // harmless on a closed connection
-			d.Wait()
+			w = d.Wait()
+			time.Sleep(time.Minute)
+			if isClosed(w) {
+				t.Error("a timer was armed after Stop")
+			}
 			d.Stop()
 		},
 	} {
