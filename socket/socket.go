@@ -164,8 +164,9 @@ func prefixes(addrs []net.Addr) []netip.Prefix {
 // which takes its own time: Close waits for nothing. A second Close returns
 // net.ErrClosed.
 func (s *Stack) Close() error {
+	first := s.open.close() // before the dials end, so that they know why
 	s.cancel()
-	if !s.open.close() {
+	if !first {
 		return net.ErrClosed
 	}
 	return nil
