@@ -14,6 +14,7 @@ import (
 
 	"github.com/netduet/netduet/internal/netns"
 	"github.com/netduet/netduet/netif"
+	"github.com/netduet/netduet/netif/tap"
 )
 
 // peer is the far end of a tap's wire: a packet socket on the kernel's side,
@@ -26,12 +27,16 @@ type peer struct {
 	to     unix.SockaddrLinklayer
 	pool   *netif.Pool
 	held   *netif.Buf
+	hdr    int // bytes of virtio header in front of frames
 	closed atomic.Bool
 	free   chan struct{}
 }
 
-// newPeer attaches to the interface, which it sets up.
-func newPeer(t *testing.T, name string) *peer {
+func newPeer(t testing.TB, name string) *peer { t.Helper(); return newPeerOf(t, name, false) }
+
+// newPeerOf attaches to the interface, which it sets up. With vnet it is told of
+// checksums left undone and of large segments, which it otherwise gets unmarked.
+func newPeerOf(t testing.TB, name string, vnet bool) *peer {
 	t.Helper()
 	if err := netns.LinkUp(name); err != nil {
 		t.Fatal(err)
@@ -52,11 +57,19 @@ func newPeer(t *testing.T, name string) *peer {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
 		t.Fatal(err)
 	}
+	hdr, offloads := 0, netif.Offloads(0)
+	if vnet {
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
+			t.Fatal(err)
+		}
+		hdr, offloads = 10, netif.RxChecksum|netif.RxGSO
+	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: ifi.Index}); err != nil {
 		t.Fatal(err)
 	}
 	p := &peer{
-		info: netif.Info{Name: name + "-peer", MAC: netif.MAC(ifi.HardwareAddr), MTU: ifi.MTU},
+		info: netif.Info{Name: name + "-peer", MAC: netif.MAC(ifi.HardwareAddr), MTU: ifi.MTU, Offloads: offloads},
+		hdr:  hdr,
 		file: os.NewFile(uintptr(fd), "packet"),
 		to:   unix.SockaddrLinklayer{Ifindex: ifi.Index},
 		pool: netif.NewPool(1<<16+64, 64),
@@ -86,7 +99,10 @@ func (p *peer) readOne(fd uintptr) bool {
 		b.Release()
 		return false
 	}
-	b.Data = b.Store()[:n]
+	b.Data = b.Store()[p.hdr:n]
+	if p.hdr > 0 {
+		b.Meta, _ = tap.DecodeVNet(b.Store()[:p.hdr], n-p.hdr)
+	}
 	p.held = b
 	return true
 }
@@ -126,7 +142,7 @@ func (p *peer) Wait(ctx context.Context) error {
 func (p *peer) Write(frames []netif.Frame) (n int, err error) {
 	cerr := p.conn.Control(func(fd uintptr) {
 		for n < len(frames) {
-			var b []byte
+			b := make([]byte, p.hdr)
 			for _, f := range frames[n].Fragments {
 				b = append(b, f...)
 			}

@@ -194,7 +194,7 @@ func (d *Device) sendable(f *netif.Frame, length int) bool {
 	}
 	switch f.Meta.GSO {
 	case netif.GSONone:
-		return length <= etherLen+vlanLen+d.info.MTU
+		return length <= etherLen+d.info.MTU || tagged(f) && length <= etherLen+vlanLen+d.info.MTU
 	case netif.GSOTCP4:
 		return d.info.Offloads.Has(netif.TxTSO4) && length <= maxGSOFrame
 	case netif.GSOTCP6:
@@ -203,6 +203,13 @@ func (d *Device) sendable(f *netif.Frame, length int) bool {
 		return d.info.Offloads.Has(netif.TxUSO) && length <= maxGSOFrame
 	}
 	return false
+}
+
+// tagged reports whether the frame has an 802.1Q or 802.1ad tag, which makes it
+// four bytes longer than the MTU says.
+func tagged(f *netif.Frame) bool {
+	h := f.Fragments[0]
+	return len(h) >= etherLen && (h[12] == 0x81 && h[13] == 0x00 || h[12] == 0x88 && h[13] == 0xa8)
 }
 
 // maxGSOFrame is an IP packet of the largest size with its link header.

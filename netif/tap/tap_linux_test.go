@@ -227,7 +227,7 @@ func TestLinkDown(t *testing.T) {
 		}
 		waitFor(t, func() bool { return d.Stats().TxDown == 3 })
 		p := newPeer(t, d.Info().Name)
-		for _, bad := range [][]byte{nil, make([]byte, 13), make([]byte, 1519), make([]byte, 1<<17)} {
+		for _, bad := range [][]byte{nil, make([]byte, 13), make([]byte, 1515), make([]byte, 1<<17)} {
 			if n, err := q.Write(one(bad)); n != 1 || err != nil {
 				t.Fatalf("Write of %d bytes = %d, %v", len(bad), n, err)
 			}
