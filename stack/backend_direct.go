@@ -50,7 +50,7 @@ func open(ctx context.Context, cfg *Config) (Stack, error) {
 			var err error
 			dev, err = devices.Open(ctx, ic.Device, devices.Options{MAC: ic.MAC, MTU: ic.MTU})
 			if err != nil {
-				return fail(fmt.Errorf("stack: device %s: %w", ic.Device, err))
+				return fail(fmt.Errorf("stack: %w", err))
 			}
 			opened[ic.Device] = dev
 		}

@@ -169,7 +169,10 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 
 // apply sets s from text, which holds one or more values if s is a list.
 func (c *Config) apply(s *setting, text string) {
-	delete(c.bad, s.flag)
+	if c.bad[s.flag] != nil {
+		c.bad = maps.Clone(c.bad) // a copy of the Config may share it
+		delete(c.bad, s.flag)
+	}
 	values := []string{text}
 	if s.list {
 		values = strings.Split(text, ",")
@@ -180,7 +183,6 @@ func (c *Config) apply(s *setting, text string) {
 			continue
 		}
 		if err := s.set(c, v); err != nil {
-			// The map may be shared with a copy of the Config.
 			c.bad = maps.Clone(c.bad)
 			if c.bad == nil {
 				c.bad = make(map[string]error)

@@ -123,8 +123,8 @@ func validateDevice(spec string) error {
 		if s != scheme {
 			continue
 		}
-		if rest == "" {
-			return fmt.Errorf("device %q names nothing: write it as tap:tap0 or fd:3", spec)
+		if scheme == "fd" && rest == "" {
+			return fmt.Errorf("device %q names no descriptor: write it as fd:3", spec)
 		}
 		return nil
 	}
