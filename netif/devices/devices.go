@@ -2,7 +2,7 @@
 // into an open device:
 //
 //	tap:tap0                          the tap of that name, joined or made
-//	tap:                              a new tap that the kernel names
+//	tap:tap%d                         a new tap that the kernel numbers
 //	tap:tap0?driver=water             by songgao/water instead of the native driver
 //	tap:tap0?vnet=1&queues=2&persist=1
 //	fd:3                              an inherited descriptor of a tap

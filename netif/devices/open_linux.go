@@ -16,7 +16,7 @@ func schemes() []scheme {
 
 func prepareTap(s *spec, o Options) opener {
 	cfg := tap.Config{
-		Name:       s.argument,
+		Name:       s.name(),
 		MAC:        o.MAC,
 		MTU:        o.MTU,
 		Persistent: s.flag("persist"),

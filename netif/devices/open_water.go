@@ -14,7 +14,7 @@ func schemes() []scheme {
 }
 
 func prepareTap(s *spec, o Options) opener {
-	cfg := tap.Config{Name: s.argument, MAC: o.MAC, MTU: o.MTU, Driver: s.text("driver")}
+	cfg := tap.Config{Name: s.name(), MAC: o.MAC, MTU: o.MTU, Driver: s.text("driver")}
 	return func(ctx context.Context) (netif.Device, error) {
 		d, err := tap.Open(ctx, cfg)
 		if err != nil {

@@ -65,6 +65,14 @@ func (s *spec) text(key string) string {
 	return v
 }
 
+// name returns the argument, which must say something.
+func (s *spec) name() string {
+	if s.argument == "" {
+		s.fail("device %q names nothing: write \"%s:tap0\"", s.whole, s.scheme)
+	}
+	return s.argument
+}
+
 // flag takes a parameter that is 0 or 1.
 func (s *spec) flag(key string) bool {
 	switch v := s.text(key); v {

@@ -24,7 +24,7 @@ type peer struct {
 	info   netif.Info
 	file   *os.File
 	conn   syscall.RawConn
-	to     unix.SockaddrLinklayer
+	index  int
 	pool   *netif.Pool
 	held   *netif.Buf
 	hdr    int // bytes of virtio header in front of frames
@@ -68,12 +68,12 @@ func newPeerOf(t testing.TB, name string, vnet bool) *peer {
 		t.Fatal(err)
 	}
 	p := &peer{
-		info: netif.Info{Name: name + "-peer", MAC: netif.MAC(ifi.HardwareAddr), MTU: ifi.MTU, Offloads: offloads},
-		hdr:  hdr,
-		file: os.NewFile(uintptr(fd), "packet"),
-		to:   unix.SockaddrLinklayer{Ifindex: ifi.Index},
-		pool: netif.NewPool(1<<16+64, 64),
-		free: make(chan struct{}),
+		info:  netif.Info{Name: name + "-peer", MAC: netif.MAC(ifi.HardwareAddr), MTU: ifi.MTU, Offloads: offloads},
+		hdr:   hdr,
+		file:  os.NewFile(uintptr(fd), "packet"),
+		index: ifi.Index,
+		pool:  netif.NewPool(1<<16+64, 64),
+		free:  make(chan struct{}),
 	}
 	close(p.free)
 	p.conn, _ = p.file.SyscallConn()
@@ -146,7 +146,8 @@ func (p *peer) Write(frames []netif.Frame) (n int, err error) {
 			for _, f := range frames[n].Fragments {
 				b = append(b, f...)
 			}
-			if err := unix.Sendto(int(fd), b, 0, &p.to); err == unix.EAGAIN || err == unix.ENOBUFS {
+			to := unix.SockaddrLinklayer{Ifindex: p.index} // Sendto writes into it
+			if err := unix.Sendto(int(fd), b, 0, &to); err == unix.EAGAIN || err == unix.ENOBUFS {
 				return
 			}
 			n++
