@@ -115,6 +115,18 @@ func TestHandlerResolves(t *testing.T) {
 	}
 }
 
+// TestReplyToAnotherStationIsNoAnswer: the reply names our IP address but another
+// station's hardware address. It completes the question, but proves nothing.
+func TestReplyToAnotherStationIsNoAnswer(t *testing.T) {
+	h := newHandler()
+	acts := h.Neigh.Enqueue(now, peerIP, 7, nil)
+	p := Packet{OpReply, peer, peerIP, evil, ourIP}
+	_, acts = h.Input(now, &p, acts[:0])
+	if n := h.Neigh.Get(now, peerIP); n.State != neigh.Delay || len(acts) != 1 {
+		t.Errorf("%+v, %v", n, acts)
+	}
+}
+
 // TestHandlerRefuses shows packets that must get no answer, make no entry, and not
 // touch the one that is there.
 func TestHandlerRefuses(t *testing.T) {

@@ -129,7 +129,11 @@ func (h *Header) Parse(packet []byte) (payload []byte, err error) {
 	if h.TotalLen < n || h.TotalLen > len(packet) {
 		return nil, ErrTotalLen
 	}
-	if checksum.Sum(packet[:n], 0).Fold() != checksum.Valid {
+	sum := checksum.Sum20((*[HeaderLen]byte)(packet))
+	if n > HeaderLen {
+		sum = checksum.Sum(h.Options, sum)
+	}
+	if sum.Fold() != checksum.Valid {
 		return nil, ErrChecksum
 	}
 	if n > HeaderLen {
@@ -232,6 +236,10 @@ func (h *Header) Encode(b []byte) int {
 	copy(p[12:16], src[:])
 	copy(p[16:20], dst[:])
 	copy(b[HeaderLen:], h.Options)
-	binary.BigEndian.PutUint16(p[10:12], checksum.Sum(b, 0).Checksum())
+	sum := checksum.Sum20(p)
+	if n > HeaderLen {
+		sum = checksum.Sum(b[HeaderLen:], sum)
+	}
+	binary.BigEndian.PutUint16(p[10:12], sum.Checksum())
 	return n
 }

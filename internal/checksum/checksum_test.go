@@ -57,6 +57,22 @@ func TestEveryLength(t *testing.T) {
 	}
 }
 
+func TestSum20(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for i := range 5000 {
+		var b [20]byte
+		for j := range b {
+			b[j] = byte(rng.Uint32()) | byte(i%3)*0xff
+		}
+		if got, want := Sum20(&b), Sum(b[:], 0); got != want {
+			t.Fatalf("% x: %#04x, want %#04x", b, got, want)
+		}
+	}
+	if got := Sum20(new([20]byte)); got != 0 {
+		t.Fatalf("zeros: %#04x", got)
+	}
+}
+
 func TestChainingOddFragments(t *testing.T) {
 	seed := uint64(7)
 	t.Logf("seed %d", seed)
