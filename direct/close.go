@@ -1,0 +1,142 @@
+package direct
+
+import (
+	"sync"
+	"time"
+)
+
+// drain counts connections that still deliver while the stack is being closed.
+type drain struct {
+	mu   sync.Mutex
+	left int
+	all  chan struct{} // closed when none is left
+}
+
+func (d *drain) add() {
+	d.mu.Lock()
+	d.left++
+	d.mu.Unlock()
+}
+
+func (d *drain) done() {
+	d.mu.Lock()
+	d.left--
+	if d.left == 0 {
+		close(d.all)
+	}
+	d.mu.Unlock()
+}
+
+// Close ends the stack. Listeners stop, and connections that nobody accepted are
+// reset, as are those that the application has not closed. Those that it has get
+// up to Config.CloseTimeout to deliver what was written, and the FIN behind it; the
+// rest are reset. Then the devices are closed. When Close returns, nothing of the
+// stack runs any more. A second Close waits for the first and returns net.ErrClosed.
+func (s *Stack) Close() error {
+	if s.ending.Swap(true) {
+		<-s.closed
+		return errClosed
+	}
+	close(s.closing)
+	for _, l := range s.listeners.all() {
+		l.Close()
+	}
+	s.udpSockets.closeAll()
+	s.drainConns()
+	// What is left delivered nothing within its time.
+	for _, e := range s.table.all() {
+		if c, ok := e.kind.(*TCPConn); ok {
+			c.abortUndelivered()
+		}
+	}
+	s.cancel()
+	var first error
+	for _, p := range s.devices {
+		if err := p.dev.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	s.background.close()
+	s.timers.close()
+	s.fragments.close()
+	s.forgetAll()
+	close(s.closed)
+	return first
+}
+
+// drainConns resets the connections that the application holds and waits for the
+// others.
+func (s *Stack) drainConns() {
+	d := &drain{left: 1, all: make(chan struct{})}
+	for _, e := range s.table.all() {
+		c, ok := e.kind.(*TCPConn)
+		if !ok {
+			continue
+		}
+		c.mu.Lock()
+		closed := c.closed
+		if closed && !c.isDelivered() && s.cfg.CloseTimeout > 0 {
+			d.add()
+			c.drain = d
+		}
+		c.mu.Unlock()
+		if !closed {
+			c.abort()
+		}
+	}
+	d.done()
+	if s.cfg.CloseTimeout <= 0 {
+		return
+	}
+	t := time.NewTimer(s.cfg.CloseTimeout)
+	defer t.Stop()
+	// Without receivers of our own, what the peers acknowledge is polled for here.
+	var tick <-chan time.Time
+	if s.cfg.Manual {
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-d.all:
+			return
+		case <-tick:
+			s.Poll(s.clk.Now())
+		case <-t.C:
+			s.log.Warn("closing: some connections could not deliver what was written", "timeout", s.cfg.CloseTimeout)
+			return
+		}
+	}
+}
+
+// abortUndelivered resets the connection unless the peer has acknowledged all that
+// the application wrote before it closed: a reset could make the peer lose what it
+// has not read yet.
+func (c *TCPConn) abortUndelivered() {
+	c.mu.Lock()
+	done := c.closed && c.isDelivered()
+	c.mu.Unlock()
+	if !done {
+		c.abort()
+	}
+}
+
+// forgetAll drops the records that are left. Nobody receives or expires any more.
+func (s *Stack) forgetAll() {
+	for _, e := range s.table.all() {
+		switch r := e.kind.(type) {
+		case *timeWait:
+			r.mu.Lock()
+			r.remove()
+			r.mu.Unlock()
+		case *halfOpen:
+			r.end()
+		case *TCPConn:
+			r.mu.Lock()
+			r.stackClosed = true
+			r.settle(s.clk.Now())
+			r.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package direct
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/netduet/netduet/internal/netapi"
+	"github.com/netduet/netduet/ipv4"
+	"github.com/netduet/netduet/tcp"
+)
+
+const protocolTCP = ipv4.ProtocolTCP
+
+// families are the versions of IP that the stack speaks.
+func (s *Stack) families() netapi.Families { return netapi.Families{IPv4: true} }
+
+// endpoint names a connection in errors.
+func endpoint(transport, network string, f flow) netapi.Endpoint {
+	return netapi.Endpoint{
+		Network: network,
+		Local:   netapi.Addr(transport, f.localAddr()),
+		Remote:  netapi.Addr(transport, f.remoteAddr()),
+	}
+}
+
+// DialContext connects to address on network (tcp, tcp4, udp, udp4; the IPv6 ones
+// fail for want of IPv6), as net.Dialer.DialContext does. The connection is a
+// *TCPConn or a *UDPConn.
+func (s *Stack) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	d := netapi.Dialer{
+		DialOne:  s.dialOne,
+		Lookup:   s.dns.LookupNetIP,
+		Families: s.families(),
+	}
+	return d.DialContext(ctx, network, address)
+}
+
+// Dial is the native form of DialContext: it connects to raddr, without resolving
+// anything. The zero laddr, or an unspecified address or port 0 in it, leaves the
+// choice to the stack.
+func (s *Stack) Dial(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error) {
+	n, err := netapi.ParseNetwork(network)
+	if err != nil {
+		return nil, netapi.DialError(network, laddr, raddr, err)
+	}
+	raddr = netip.AddrPortFrom(raddr.Addr().Unmap(), raddr.Port())
+	local := netip.AddrPortFrom(laddr.Addr().Unmap(), laddr.Port())
+	if !raddr.IsValid() {
+		return nil, netapi.DialError(network, laddr, raddr, netapi.ErrMissingAddress)
+	}
+	if raddr.Addr().IsUnspecified() {
+		raddr = netip.AddrPortFrom(s.families().Loopback(), raddr.Port())
+	}
+	if !s.families().Has(raddr.Addr()) || n.Want == '6' {
+		return nil, netapi.DialError(network, laddr, raddr, netapi.Syscall(netapi.CallSocket, syscall.EAFNOSUPPORT))
+	}
+	c, err := s.dialOne(ctx, network, local, raddr)
+	if err != nil {
+		return nil, netapi.DialError(network, laddr, raddr, err)
+	}
+	return c, nil
+}
+
+// dialOne is the netapi.Dialer's DialOne.
+func (s *Stack) dialOne(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !s.background.enter() {
+		return nil, errClosed
+	}
+	defer s.background.leave()
+	if network[:3] == "udp" {
+		c, err := s.dialUDP(network, laddr, raddr)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+	c, err := s.dialTCP(ctx, network, laddr, raddr)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// pathErr is what bind or connect would say of a path that was not found.
+func pathErr(errno syscall.Errno) error {
+	if errno == syscall.EADDRNOTAVAIL {
+		return netapi.Syscall(netapi.CallBind, errno)
+	}
+	return netapi.Syscall(netapi.CallConnect, errno)
+}
+
+func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.AddrPort) (*TCPConn, error) {
+	p, errno := s.pathTo(laddr.Addr(), raddr.Addr())
+	if errno == 0 && p.broadcast() {
+		errno = syscall.ENETUNREACH // as Linux
+	}
+	if errno != 0 {
+		return nil, pathErr(errno)
+	}
+	c, ok := s.newConn()
+	if !ok {
+		return nil, netapi.Syscall(netapi.CallSocket, syscall.ENOBUFS)
+	}
+	p.id = uint16(s.random())
+	c.path = p
+	c.queue = int(s.random() % 256)
+	c.flow = flow{local: p.src, remote: raddr.Addr(), localPort: laddr.Port(), remotePort: raddr.Port()}
+
+	c.mu.Lock()
+	if errno := s.dial(c); errno != 0 {
+		c.mu.Unlock()
+		s.mem.credit(connCharge)
+		s.count.tcp.connections.Add(-1)
+		call := netapi.CallConnect
+		if errno == syscall.EADDRINUSE {
+			call = netapi.CallBind
+		}
+		return nil, netapi.Syscall(call, errno)
+	}
+	s.timers.bind(&c.timer, c, c.sum)
+	c.ep = endpoint("tcp", network, c.flow)
+	s.count.tcp.activeOpens.Add(1)
+	now := s.clk.Now()
+	cfg := s.tcpConfig(&c.path, &c.flow)
+	c.tc.Connect(now, &cfg, s.secret.ISS(now, c.localAddr(), c.remoteAddr()), s.secret.TSOffset(c.localAddr(), c.remoteAddr()))
+	c.drive(now, tcp.OutputAll)
+	for {
+		err := c.tc.Err()
+		switch {
+		case c.stackClosed:
+			c.mu.Unlock()
+			return nil, errClosed
+		case c.tc.Established():
+			// It may have ended since, too: then the first Read or Write tells.
+			c.mu.Unlock()
+			return c, nil
+		case c.tc.State() == tcp.StateClosed:
+			c.discard()
+			c.mu.Unlock()
+			return nil, netapi.Syscall(netapi.CallConnect, errnoOf(err))
+		}
+		ch := c.writable.prepare()
+		c.mu.Unlock()
+		select {
+		case <-ch:
+			c.mu.Lock()
+		case <-ctx.Done():
+			c.mu.Lock()
+			if !c.tc.Established() {
+				c.discard()
+				c.mu.Unlock()
+				return nil, ctx.Err()
+			}
+		case <-s.closing:
+			c.mu.Lock()
+			c.discard()
+			c.mu.Unlock()
+			return nil, errClosed
+		}
+		c.writable.waiting = false
+	}
+}
+
+// discard gives up a connection that never came to be. c.mu is held.
+func (c *TCPConn) discard() {
+	c.closed = true
+	now := c.st.clk.Now()
+	c.tc.Abort(now)
+	c.drive(now, tcp.OutputAll)
+}
+
+// Listen announces on a local TCP address, as net.ListenConfig.Listen does. The
+// listener is a *TCPListener.
+func (s *Stack) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	b, err := netapi.ResolveListen(ctx, network, address, s.families(), s.dns.LookupNetIP)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.listenTCP(network, b)
+	if err != nil {
+		return nil, netapi.ListenError(network, b.Asked, err)
+	}
+	return l, nil
+}
+
+// ListenTCP is the native form of Listen: it resolves nothing. The zero laddr means
+// any address and port.
+func (s *Stack) ListenTCP(network string, laddr netip.AddrPort) (*TCPListener, error) {
+	if n, err := netapi.ParseNetwork(network); err == nil && !n.TCP {
+		return nil, netapi.ListenError(network, laddr, net.UnknownNetworkError(network))
+	}
+	b, err := netapi.BindAddrPort(network, laddr, s.families())
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.listenTCP(network, b)
+	if err != nil {
+		return nil, netapi.ListenError(network, b.Asked, err)
+	}
+	return l, nil
+}
+
+func (s *Stack) listenTCP(network string, b netapi.Bind) (*TCPListener, error) {
+	if !s.background.enter() {
+		return nil, errClosed
+	}
+	defer s.background.leave()
+	if !b.Addr.Addr().IsUnspecified() && !s.isLocal(b.Addr.Addr()) {
+		return nil, netapi.Syscall(netapi.CallBind, syscall.EADDRNOTAVAIL)
+	}
+	l := &TCPListener{st: s, addr: b.Addr, done: make(chan struct{}), ready: make(chan struct{}, 1)}
+	if errno := s.listeners.add(l, uint32(s.random())); errno != 0 {
+		return nil, netapi.Syscall(netapi.CallBind, errno)
+	}
+	l.ep = netapi.Endpoint{Network: network, Local: netapi.Addr("tcp", l.addr)}
+	return l, nil
+}
+
+// ListenPacket announces on a local UDP address, as net.ListenConfig.ListenPacket
+// does. The connection is a *UDPConn.
+func (s *Stack) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	b, err := netapi.ResolveListenPacket(ctx, network, address, s.families(), s.dns.LookupNetIP)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.listenUDP(network, b)
+	if err != nil {
+		return nil, netapi.ListenError(network, b.Asked, err)
+	}
+	return c, nil
+}
+
+// ListenUDP is the native form of ListenPacket: it resolves nothing.
+func (s *Stack) ListenUDP(network string, laddr netip.AddrPort) (*UDPConn, error) {
+	if n, err := netapi.ParseNetwork(network); err == nil && n.TCP {
+		return nil, netapi.ListenError(network, laddr, net.UnknownNetworkError(network))
+	}
+	b, err := netapi.BindAddrPort(network, laddr, s.families())
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.listenUDP(network, b)
+	if err != nil {
+		return nil, netapi.ListenError(network, b.Asked, err)
+	}
+	return c, nil
+}
+
+// Resolver returns a resolver that asks the configured servers through the stack,
+// and never the host.
+func (s *Stack) Resolver() *net.Resolver { return s.dns.Resolver() }
+
+// ipAddr returns a as package net has it.
+func ipAddr(a netip.Addr) net.Addr { return &net.IPAddr{IP: a.AsSlice(), Zone: a.Zone()} }

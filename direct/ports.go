@@ -1,0 +1,199 @@
+package direct
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/netduet/netduet/internal/siphash"
+)
+
+// The range of ephemeral ports, Linux's (ip_local_port_range). RFC 6056, section
+// 3.2, would have it as large as possible; the lower ports are left to services.
+const (
+	ephemeralLow   = 32768
+	ephemeralCount = 60999 - ephemeralLow + 1
+)
+
+// portTable chooses ephemeral ports as RFC 6056, section 3.3.4, "double-hash port
+// selection", has it, with random increments: ports are unpredictable, and not
+// used again soon for the same peer.
+type portTable struct {
+	key   siphash.Key
+	table [256]atomic.Uint32
+}
+
+// first returns where the search for the connection's port begins.
+func (t *portTable) first(f *flow, step uint32) uint32 {
+	var b [36]byte
+	l, r := f.local.As16(), f.remote.As16()
+	copy(b[0:], l[:])
+	copy(b[16:], r[:])
+	binary.BigEndian.PutUint16(b[32:], f.remotePort)
+	h := t.key.Sum64(b[:])
+	return uint32(h) + t.table[h>>56].Add(1+step%16)
+}
+
+// ephemeral returns the i-th port of a search that began at first.
+func ephemeral(first uint32, i int) uint16 {
+	return uint16(ephemeralLow + (uint64(first)+uint64(i))%ephemeralCount)
+}
+
+// listeners is who listens where, and which local ports dialled connections hold.
+type listeners struct {
+	mu     sync.RWMutex
+	m      map[netip.AddrPort]*TCPListener
+	ports  map[uint16]int // listeners by port
+	dialed map[netip.AddrPort]int
+	// dialedPorts is dialed by port.
+	dialedPorts map[uint16]int
+}
+
+func (l *listeners) init() {
+	l.m = make(map[netip.AddrPort]*TCPListener)
+	l.ports = make(map[uint16]int)
+	l.dialed = make(map[netip.AddrPort]int)
+	l.dialedPorts = make(map[uint16]int)
+}
+
+// lookup returns the listener for segments to a, or nil.
+func (l *listeners) lookup(a netip.AddrPort) *TCPListener {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.ports[a.Port()] == 0 {
+		return nil
+	}
+	if t := l.m[a]; t != nil {
+		return t
+	}
+	if a.Addr().Is4() {
+		if t := l.m[netip.AddrPortFrom(netip.IPv4Unspecified(), a.Port())]; t != nil {
+			return t
+		}
+	}
+	return l.m[netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())]
+}
+
+// add registers t at its address, choosing a port if it has none. As with package
+// net on Linux (SO_REUSEADDR), connections in TIME-WAIT and accepted ones don't
+// keep a port from being listened on; dialled ones do.
+func (l *listeners) add(t *TCPListener, first uint32) syscall.Errno {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.addr.Port() != 0 {
+		if l.taken(t.addr) {
+			return syscall.EADDRINUSE
+		}
+		l.put(t)
+		return 0
+	}
+	for i := range ephemeralCount {
+		a := netip.AddrPortFrom(t.addr.Addr(), ephemeral(first, i))
+		if !l.taken(a) {
+			t.addr = a
+			l.put(t)
+			return 0
+		}
+	}
+	return syscall.EADDRINUSE
+}
+
+func (l *listeners) put(t *TCPListener) {
+	l.m[t.addr] = t
+	l.ports[t.addr.Port()]++
+}
+
+// taken reports whether a socket that listens at a would be in somebody's way.
+func (l *listeners) taken(a netip.AddrPort) bool {
+	if a.Addr().IsUnspecified() {
+		return l.ports[a.Port()] > 0 || l.dialedPorts[a.Port()] > 0
+	}
+	return l.listened(a) || l.dialed[a] > 0
+}
+
+// listened reports whether somebody listens at a or at its port on all addresses.
+func (l *listeners) listened(a netip.AddrPort) bool {
+	if l.ports[a.Port()] == 0 {
+		return false
+	}
+	for _, addr := range [...]netip.Addr{a.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if l.m[netip.AddrPortFrom(addr, a.Port())] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *listeners) remove(t *TCPListener) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m[t.addr] == t {
+		delete(l.m, t.addr)
+		if l.ports[t.addr.Port()]--; l.ports[t.addr.Port()] == 0 {
+			delete(l.ports, t.addr.Port())
+		}
+	}
+}
+
+// all returns the listeners.
+func (l *listeners) all() []*TCPListener {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	list := make([]*TCPListener, 0, len(l.m))
+	for _, t := range l.m {
+		list = append(list, t)
+	}
+	return list
+}
+
+// dial registers c, whose flow has all but perhaps the local port, as dialled and
+// puts it into the table. c.mu is held; the listeners' lock is a leaf to it.
+func (s *Stack) dial(c *TCPConn) syscall.Errno {
+	l := &s.listeners
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.localPort != 0 {
+		if a := c.localAddr(); l.listened(a) || l.dialed[a] > 0 {
+			return syscall.EADDRINUSE
+		}
+		return s.enter(c, syscall.EADDRNOTAVAIL)
+	}
+	first := s.ports.first(&c.flow, uint32(s.random()))
+	for i := range ephemeralCount {
+		c.localPort = ephemeral(first, i)
+		if c.localPort == c.remotePort && c.local == c.remote || l.listened(c.localAddr()) {
+			continue // not to itself, and not from where others are served
+		}
+		if s.enter(c, syscall.EADDRNOTAVAIL) == 0 {
+			return 0
+		}
+	}
+	return syscall.EADDRNOTAVAIL
+}
+
+// enter puts c into the table and counts its port; it returns taken if the flow
+// exists.
+func (s *Stack) enter(c *TCPConn, taken syscall.Errno) syscall.Errno {
+	c.sum = c.flow.hash(s.table.key)
+	if !s.table.insert(&c.entry) {
+		return taken
+	}
+	c.dialed = true
+	s.listeners.dialed[c.localAddr()]++
+	s.listeners.dialedPorts[c.localPort]++
+	return 0
+}
+
+// releaseDialed gives up a dialled connection's port.
+func (l *listeners) releaseDialed(a netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dialed[a]--; l.dialed[a] <= 0 {
+		delete(l.dialed, a)
+	}
+	if l.dialedPorts[a.Port()]--; l.dialedPorts[a.Port()] <= 0 {
+		delete(l.dialedPorts, a.Port())
+	}
+}

@@ -1,0 +1,189 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/netduet/netduet/clock"
+	"github.com/netduet/netduet/ethernet"
+	"github.com/netduet/netduet/netif"
+	"github.com/netduet/netduet/tcp"
+)
+
+const (
+	// rxBatch is how many frames one Read takes at most, rxRounds how many Reads
+	// one round of Poll does: a flood must not keep what it touched from being
+	// answered, nor timers of a single-threaded machine from running.
+	rxBatch  = 64
+	rxRounds = 4
+)
+
+// queue is one queue of a device with its receiver and the transmitters that wait
+// for room in it.
+type queue struct {
+	port  *port
+	index int
+	q     netif.Queue
+	rx    receiver
+	stall stall
+	dead  atomic.Bool // the device is gone
+}
+
+// receiver takes the frames of one queue. It belongs to the goroutine that polls
+// the queue.
+type receiver struct {
+	st   *Stack
+	q    *queue
+	bufs [rxBatch]*netif.Buf
+
+	// Of the round under way.
+	now     clock.Time
+	touched []*TCPConn // to be driven at its end, each once
+
+	// Of the frame under way.
+	ifc   *iface
+	group bool // it was sent to a group address of the link
+	meta  netif.Meta
+	seg   tcp.Segment
+}
+
+// run receives until the device is closed.
+func (q *queue) run(ctx context.Context) {
+	for {
+		dry, err := q.rx.poll(q.port.st.clk.Now())
+		if err == nil && dry {
+			err = q.q.Wait(ctx)
+		}
+		if err != nil {
+			q.fail(err)
+			return
+		}
+	}
+}
+
+// fail notes that the queue gives no more frames.
+func (q *queue) fail(err error) {
+	if q.dead.Swap(true) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) {
+		return
+	}
+	q.port.st.log.Error("device failed: nothing is received on this queue any more",
+		"device", q.port.info.Name, "queue", q.index, "error", err)
+}
+
+// poll does one round: it reads until the queue is dry, or for rxRounds, and then
+// drives what was touched. dry reports which.
+func (rx *receiver) poll(now clock.Time) (dry bool, err error) {
+	rx.now = now
+	var frames, bytes uint64
+	for range rxRounds {
+		var n int
+		n, err = rx.q.q.Read(rx.bufs[:])
+		for i, b := range rx.bufs[:n] {
+			bytes += uint64(len(b.Data))
+			rx.frame(b)
+			b.Release()
+			rx.bufs[i] = nil
+		}
+		frames += uint64(n)
+		if n < len(rx.bufs) {
+			dry = true
+			break
+		}
+	}
+	if frames > 0 {
+		rx.st.count.link.rxFrames.Add(frames)
+		rx.st.count.link.rxBytes.Add(bytes)
+		rx.drive()
+	}
+	return dry, err
+}
+
+// drive gives every touched connection one Output, one look at its timers and one
+// wake-up. ACKs that could ride on a reply leave last, when the application had
+// its chance to write one.
+func (rx *receiver) drive() {
+	for _, c := range rx.touched {
+		c.mu.Lock()
+		c.touched = false
+		c.drive(rx.now, tcp.OutputHoldAcks)
+		c.mu.Unlock()
+	}
+	for i, c := range rx.touched {
+		c.mu.Lock()
+		c.drive(rx.now, tcp.OutputAll)
+		c.mu.Unlock()
+		rx.touched[i] = nil
+	}
+	rx.touched = rx.touched[:0]
+}
+
+// touch notes that c is to be driven at the end of the round. c.mu is held.
+func (rx *receiver) touch(c *TCPConn) {
+	if !c.touched {
+		c.touched = true
+		rx.touched = append(rx.touched, c)
+	}
+}
+
+// frame takes one frame apart as far as IP or ARP.
+func (rx *receiver) frame(b *netif.Buf) {
+	p := rx.q.port
+	c := &rx.st.count.link
+	rx.meta, rx.group = b.Meta, false
+	data := b.Data
+	if p.info.Link != netif.LinkEthernet {
+		rx.ifc = p.ifaces[0]
+		if len(data) > 0 && data[0]>>4 != 4 {
+			c.unknownType.Add(1)
+			return
+		}
+		rx.ipv4(data)
+		return
+	}
+	h, data, err := ethernet.Parse(data)
+	if err != nil {
+		count[ethernet.Error](c.invalid[:], err)
+		return
+	}
+	if h.Dst != p.info.MAC {
+		if !h.Dst.IsMulticast() {
+			c.otherHost.Add(1)
+			return
+		}
+		rx.group = true
+	}
+	vlan := uint16(0)
+	if h.Type == ethernet.TypeVLAN {
+		var t ethernet.Tag
+		if t, data, err = ethernet.ParseTag(data); err != nil {
+			count[ethernet.Error](c.invalid[:], err)
+			return
+		}
+		vlan, h.Type = t.ID, t.Type
+	}
+	if rx.ifc = p.byVLAN(vlan); rx.ifc == nil {
+		c.unknownVLAN.Add(1)
+		return
+	}
+	switch h.Type {
+	case ethernet.TypeIPv4:
+		rx.ipv4(data)
+	case ethernet.TypeARP:
+		rx.ifc.arpInput(rx, data)
+	default:
+		c.unknownType.Add(1)
+	}
+}
+
+// stall is the list of transmitters that wait for room in a queue, in the order in
+// which they came. One goroutine serves them all while there are any.
+type stall struct {
+	mu      sync.Mutex
+	head    *txBatch
+	tail    *txBatch
+	n       atomic.Int32
+	serving bool
+}

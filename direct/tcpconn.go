@@ -1,0 +1,511 @@
+package direct
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/netduet/netduet/clock"
+	"github.com/netduet/netduet/internal/netapi"
+	"github.com/netduet/netduet/tcp"
+)
+
+// TCPConn is a TCP connection. It has the methods of *net.TCPConn except
+// SyscallConn, File and MultipathTCP, with the same defaults and errors, and is
+// safe for concurrent use: reads are served one after the other, and so are writes,
+// each whole.
+type TCPConn struct {
+	entry
+	st *Stack
+	ep netapi.Endpoint
+
+	// Deadlines have locks of their own.
+	readDeadline, writeDeadline netapi.Deadline
+
+	mu    sync.Mutex
+	tc    tcp.Conn
+	timer timer
+
+	// The transmitter. Whoever finds sending set leaves its work to the one who set
+	// it, and sets again. The fields behind sending belong to the transmitter, lock or
+	// not.
+	sending, again bool
+	path           path
+	hop            hopCache
+	queue          int  // transmit hint: the queue that the peer's segments arrive on
+	progress       bool // the peer has acknowledged something since hop was looked up
+
+	touched  bool // in a receiver's list
+	left     bool // no longer in the table
+	released bool // buffers and accounting are given back
+	dialed   bool // holds a port among the dialled ones
+	pending  bool // in a listener's accept queue
+
+	// The application.
+	closed      bool // Close was called
+	stackClosed bool // the stack was closed
+	errTaken    bool // the reason of the end was reported once
+	keepAlive   tcp.KeepAlive
+	linger      int // seconds; negative: Close does not wait
+	readTurn    turn
+	writeTurn   turn
+	readable    waiter
+	writable    waiter
+	delivered   waiter // Close with a linger time
+	drain       *drain // Stack.Close
+}
+
+// errClosed is what operations on closed connections and stacks fail with.
+var errClosed = net.ErrClosed
+
+// newConn makes a connection that is not yet open. Its flow and path are set by
+// the caller, as is the entry.
+func (s *Stack) newConn() (*TCPConn, bool) {
+	if !s.mem.charge(connCharge, false) {
+		s.count.tcp.connRefused.Add(1)
+		return nil, false
+	}
+	c := &TCPConn{st: s, linger: -1, keepAlive: defaultKeepAlive()}
+	c.kind = c
+	s.count.tcp.connections.Add(1)
+	return c, true
+}
+
+func defaultKeepAlive() tcp.KeepAlive {
+	// The defaults of package net, whatever the system's.
+	return tcp.KeepAlive{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 9}
+}
+
+// tcpConfig returns what a connection along p is made with.
+func (s *Stack) tcpConfig(p *path, f *flow) tcp.Config {
+	cfg := tcp.Config{
+		LocalPort: f.localPort, RemotePort: f.remotePort,
+		MSS:       s.mtu(p) - ipTCPHeaders,
+		NoDelay:   true,
+		KeepAlive: defaultKeepAlive(),
+		Memory:    s.mem,
+	}
+	if p.ifc.tso() {
+		cfg.MaxGSO = 65535 - ipTCPHeaders - (tcp.MaxHeaderLen - tcp.HeaderLen)
+	}
+	return cfg
+}
+
+// ipTCPHeaders is the length of the IP and TCP headers without options.
+const ipTCPHeaders = 40
+
+// input implements tcpEndpoint.
+func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return false
+	}
+	c.queue = rx.q.index
+	before := c.tc.UnackedBytes()
+	c.tc.Input(rx.now, seg)
+	if c.tc.UnackedBytes() < before {
+		c.progress = true
+	}
+	rx.touch(c)
+	return true
+}
+
+// icmpError implements tcpEndpoint.
+func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return
+	}
+	if e.mtu > 0 {
+		if e.mtu >= c.st.mtu(&c.path) {
+			return
+		}
+		before := c.tc.Info().SegmentSize
+		c.tc.PacketTooBig(now, seq, max(e.mtu, minPathMTU)-ipTCPHeaders)
+		if c.tc.Info().SegmentSize < before {
+			// The sequence number was one of ours: the message is believed for other
+			// connections, too (RFC 5927, section 7).
+			c.st.notePathMTU(now, c.path.dst, e.mtu)
+		}
+	} else {
+		c.tc.ICMPError(now, seq, e.errno)
+	}
+	c.drive(now, tcp.OutputAll)
+}
+
+// expired implements expirer.
+func (c *TCPConn) expired(now clock.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer.armed = 0
+	if c.tc.Deadline() <= now {
+		c.tc.Timeout(now)
+		c.drive(now, tcp.OutputAll)
+		return
+	}
+	c.timer.want(c.tc.Deadline())
+}
+
+// drive follows every call of the state machine: it sends what there is to send,
+// passes events on and arms the timer. c.mu is held, and released while the device
+// writes.
+func (c *TCPConn) drive(now clock.Time, mode tcp.OutputMode) {
+	c.output(now, mode)
+	c.settle(now)
+}
+
+// output is the transmitter: see the package documentation.
+func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
+	if c.sending {
+		c.again = true
+		return
+	}
+	tb := c.st.getBatch()
+	for {
+		c.tc.Output(now, tb.segs, mode)
+		if len(tb.segs.Segments) == 0 {
+			break
+		}
+		c.sending, c.again = true, false
+		progress := c.progress
+		c.progress = false
+		tb.conn = c
+		q := c.path.ifc.port.queue(c.queue)
+		c.mu.Unlock()
+		taken := c.st.transmit(tb, &c.path, now, &c.hop, progress, q)
+		c.mu.Lock()
+		if !taken {
+			return // tb is the stall's, and resumed goes on
+		}
+		c.tc.Sent(now)
+		c.sending = false
+		tb.reset(c.st)
+		if c.again {
+			// What others left may not be held back.
+			now, mode = c.st.clk.Now(), tcp.OutputAll
+		}
+	}
+	c.st.putBatch(tb)
+}
+
+// resumed goes on after the device has taken the rest of tb. No lock is held.
+func (c *TCPConn) resumed(tb *txBatch) {
+	now := c.st.clk.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tc.Sent(now)
+	c.sending = false
+	c.st.putBatch(tb)
+	c.drive(now, tcp.OutputAll)
+}
+
+// settle passes on what happened. c.mu is held.
+func (c *TCPConn) settle(now clock.Time) {
+	ev := c.tc.Events()
+	if ev&(tcp.EventReadable|tcp.EventError|tcp.EventClosed) != 0 {
+		c.readable.wake()
+	}
+	if ev&(tcp.EventWritable|tcp.EventEstablished|tcp.EventError|tcp.EventClosed) != 0 {
+		c.writable.wake()
+	}
+	if !c.left {
+		switch {
+		case ev&tcp.EventClosed != 0:
+			c.leave(nil)
+		case ev&tcp.EventTimeWait != 0:
+			c.leave(c.st.newTimeWait(c, now))
+		}
+	}
+	if c.closed && c.isDelivered() {
+		c.delivered.wake()
+		if c.drain != nil {
+			c.drain.done()
+			c.drain = nil
+		}
+	}
+	if c.left {
+		c.timer.stop()
+		if (c.closed || c.stackClosed) && !c.sending && !c.released {
+			c.released = true
+			c.tc.Release()
+			c.st.mem.credit(connCharge)
+			c.st.count.tcp.connections.Add(-1)
+			c.readDeadline.Stop()
+			c.writeDeadline.Stop()
+		}
+		return
+	}
+	c.timer.want(c.tc.Deadline())
+}
+
+// isDelivered reports whether the peer has acknowledged all that the application
+// wrote and the FIN behind it, or never will.
+func (c *TCPConn) isDelivered() bool {
+	switch c.tc.State() {
+	case tcp.StateFinWait2, tcp.StateTimeWait, tcp.StateClosed:
+		return true
+	}
+	return c.left
+}
+
+// leave takes the connection out of the table, for tw if that is not nil. c.mu is
+// held.
+func (c *TCPConn) leave(tw *timeWait) {
+	c.left = true
+	if tw != nil {
+		c.st.table.swap(&c.entry, &tw.entry)
+		tw.start()
+	} else {
+		c.st.table.remove(&c.entry)
+	}
+	if c.dialed {
+		c.dialed = false
+		c.st.listeners.releaseDialed(c.localAddr())
+	}
+}
+
+// errnoOf returns what the application sees of the reason why a connection ended.
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &errno):
+		return errno
+	case err == tcp.ErrRefused:
+		return syscall.ECONNREFUSED
+	case err == tcp.ErrTimeout:
+		return syscall.ETIMEDOUT
+	case err == tcp.ErrAborted:
+		return syscall.ECONNABORTED
+	case err == tcp.ErrWriteClosed:
+		return syscall.EPIPE
+	}
+	return syscall.ECONNRESET
+}
+
+// gone returns net.ErrClosed after Close. c.mu is held.
+func (c *TCPConn) gone() error {
+	if c.closed || c.stackClosed {
+		return errClosed
+	}
+	return nil
+}
+
+// Read implements net.Conn. After a reset by the peer it returns what had arrived,
+// then the reason once, then io.EOF, as Linux does.
+func (c *TCPConn) Read(p []byte) (int, error) {
+	n, err := c.read(p)
+	if err != nil {
+		err = c.ep.Read(err)
+	}
+	return n, err
+}
+
+func (c *TCPConn) read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.gone(); err != nil {
+		return 0, err
+	}
+	c.readTurn.acquire(&c.mu)
+	defer c.readTurn.release()
+	for {
+		if err := c.gone(); err != nil {
+			return 0, err
+		}
+		if len(p) == 0 {
+			return 0, nil
+		}
+		if c.readDeadline.Expired() {
+			return 0, os.ErrDeadlineExceeded
+		}
+		now := c.st.clk.Now()
+		n, err := c.tc.Read(now, p)
+		if n > 0 {
+			c.drive(now, tcp.OutputAll) // a window update may be due
+			return n, nil
+		}
+		if err == io.EOF {
+			return 0, io.EOF
+		}
+		if err != nil {
+			if c.errTaken {
+				return 0, io.EOF
+			}
+			c.errTaken = true
+			return 0, netapi.Syscall(netapi.CallRead, errnoOf(err))
+		}
+		c.wait(&c.readable, &c.readDeadline)
+	}
+}
+
+// wait waits for w or the deadline. c.mu is held, and released meanwhile.
+func (c *TCPConn) wait(w *waiter, d *netapi.Deadline) {
+	ch := w.prepare()
+	c.mu.Unlock()
+	select {
+	case <-ch:
+	case <-d.Wait():
+	}
+	c.mu.Lock()
+	w.waiting = false
+}
+
+// Write implements net.Conn. It returns once everything is in the send buffer.
+func (c *TCPConn) Write(p []byte) (int, error) {
+	n, err := c.write(p)
+	if err != nil {
+		err = c.ep.Write(err)
+	}
+	return n, err
+}
+
+func (c *TCPConn) write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.gone(); err != nil {
+		return 0, err
+	}
+	c.writeTurn.acquire(&c.mu)
+	defer c.writeTurn.release()
+	total := 0
+	for {
+		if err := c.gone(); err != nil {
+			return total, err
+		}
+		if c.writeDeadline.Expired() {
+			return total, os.ErrDeadlineExceeded
+		}
+		now := c.st.clk.Now()
+		n, err := c.tc.Write(now, p[total:])
+		if err != nil {
+			if err == tcp.ErrWriteClosed || c.errTaken {
+				return total, netapi.Syscall(netapi.CallWrite, syscall.EPIPE)
+			}
+			c.errTaken = true
+			return total, netapi.Syscall(netapi.CallWrite, errnoOf(err))
+		}
+		total += n
+		if n > 0 {
+			c.drive(now, tcp.OutputAll)
+		}
+		if total == len(p) {
+			return total, nil
+		}
+		if n == 0 {
+			c.wait(&c.writable, &c.writeDeadline)
+		}
+	}
+}
+
+// Close implements net.Conn. What was written is delivered in the background, as
+// far as SetLinger does not say otherwise; bytes that were not read reset the
+// connection.
+func (c *TCPConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.ep.Close(errClosed)
+	}
+	c.closed = true
+	c.readable.wake()
+	c.writable.wake()
+	now := c.st.clk.Now()
+	if c.linger == 0 {
+		c.tc.Abort(now)
+	} else {
+		c.tc.Close(now)
+	}
+	c.drive(now, tcp.OutputAll)
+	if c.linger > 0 && !c.isDelivered() {
+		c.lingering(time.Duration(c.linger) * time.Second)
+	}
+	return nil
+}
+
+// lingering waits until everything is delivered, for at most d. c.mu is held, and
+// released meanwhile.
+func (c *TCPConn) lingering(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for !c.isDelivered() {
+		ch := c.delivered.prepare()
+		c.mu.Unlock()
+		select {
+		case <-ch:
+			c.mu.Lock()
+		case <-t.C:
+			c.mu.Lock()
+			c.delivered.waiting = false
+			return
+		}
+	}
+}
+
+// CloseWrite sends FIN after what was written; reading goes on.
+func (c *TCPConn) CloseWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.shutdownErr(); err != nil {
+		return c.ep.Close(err)
+	}
+	now := c.st.clk.Now()
+	c.tc.CloseWrite(now)
+	c.drive(now, tcp.OutputAll)
+	return nil
+}
+
+// CloseRead makes Read return io.EOF; the peer is not told.
+func (c *TCPConn) CloseRead() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.shutdownErr(); err != nil {
+		return c.ep.Close(err)
+	}
+	now := c.st.clk.Now()
+	c.tc.CloseRead(now)
+	c.drive(now, tcp.OutputAll)
+	return nil
+}
+
+// shutdownErr is why shutdown(2) would fail. c.mu is held.
+func (c *TCPConn) shutdownErr() error {
+	if err := c.gone(); err != nil {
+		return err
+	}
+	if c.tc.State() == tcp.StateClosed {
+		return netapi.Syscall(netapi.CallShutdown, syscall.ENOTCONN)
+	}
+	return nil
+}
+
+// LocalAddr implements net.Conn; the result is a *net.TCPAddr.
+func (c *TCPConn) LocalAddr() net.Addr { return c.ep.Local }
+
+// RemoteAddr implements net.Conn; the result is a *net.TCPAddr.
+func (c *TCPConn) RemoteAddr() net.Addr { return c.ep.Remote }
+
+// abort resets the connection because the stack ends or because nobody will accept
+// it. No lock is held.
+func (c *TCPConn) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.st.clk.Now()
+	c.stackClosed = true
+	c.readable.wake()
+	c.writable.wake()
+	c.tc.Abort(now)
+	c.drive(now, tcp.OutputAll)
+}
+
+// Info returns the connection's figures, those of Linux's TCP_INFO and more.
+func (c *TCPConn) Info() tcp.Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tc.Info()
+}

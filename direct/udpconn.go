@@ -1,0 +1,527 @@
+package direct
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/netduet/netduet/internal/netapi"
+	"github.com/netduet/netduet/ipv4"
+	"github.com/netduet/netduet/udp"
+)
+
+const (
+	// udpReadBuffer bounds what a socket queues, overhead included: Linux's
+	// rmem_default.
+	udpReadBuffer = 212992
+	// udpMinReadBuffer is Linux's SOCK_MIN_RCVBUF.
+	udpMinReadBuffer = 2304
+	// MaxDatagram is the largest payload of a UDP datagram over IPv4.
+	MaxDatagram = ipv4.MaxLen - ipv4.HeaderLen - udp.HeaderLen
+)
+
+// UDPConn is a UDP socket, connected or not. It is a net.Conn and a net.PacketConn
+// and has the methods of *net.UDPConn except SyscallConn and File, with the same
+// errors, and is safe for concurrent use. Addresses that it returns are
+// *net.UDPAddr.
+type UDPConn struct {
+	st        *Stack
+	ep        netapi.Endpoint
+	local     netip.AddrPort // its address may be unspecified
+	remote    netip.AddrPort
+	connected bool
+	families  netapi.Families
+	path      path         // to remote
+	queueHint atomic.Int32 // the queue that datagrams arrive on
+
+	readDeadline, writeDeadline netapi.Deadline
+
+	mu       sync.Mutex
+	closed   bool
+	pending  syscall.Errno // what ICMP reported; the next operation returns it, once
+	queue    []datagram    // a ring
+	head, n  int
+	bytes    int // charged for the queue
+	limit    int
+	turn     turn
+	readable waiter
+}
+
+// datagram is one that waits to be read.
+type datagram struct {
+	from netip.AddrPort
+	mem  *slab
+	n    int
+}
+
+func (s *Stack) newUDP(network string, local netip.AddrPort) (*UDPConn, error) {
+	if !s.mem.charge(socketCharge, false) {
+		return nil, netapi.Syscall(netapi.CallSocket, syscall.ENOBUFS)
+	}
+	s.count.udp.sockets.Add(1)
+	return &UDPConn{st: s, local: local, limit: udpReadBuffer, families: s.families()}, nil
+}
+
+// uncount undoes newUDP.
+func (s *Stack) uncountUDP() {
+	s.mem.credit(socketCharge)
+	s.count.udp.sockets.Add(-1)
+}
+
+func (s *Stack) listenUDP(network string, b netapi.Bind) (*UDPConn, error) {
+	if !s.background.enter() {
+		return nil, errClosed
+	}
+	defer s.background.leave()
+	if a := b.Addr.Addr(); !a.IsUnspecified() && !s.isLocal(a) && !s.isBroadcast(a) {
+		return nil, netapi.Syscall(netapi.CallBind, syscall.EADDRNOTAVAIL)
+	}
+	c, err := s.newUDP(network, b.Addr)
+	if err != nil {
+		return nil, err
+	}
+	c.families = b.Families
+	if errno := s.udpSockets.add(c, uint32(s.random())); errno != 0 {
+		s.uncountUDP()
+		return nil, netapi.Syscall(netapi.CallBind, errno)
+	}
+	c.ep = netapi.Endpoint{Network: network, Local: netapi.Addr("udp", c.local)}
+	return c, nil
+}
+
+func (s *Stack) dialUDP(network string, laddr, raddr netip.AddrPort) (*UDPConn, error) {
+	p, errno := s.pathTo(laddr.Addr(), raddr.Addr())
+	if errno != 0 {
+		return nil, pathErr(errno)
+	}
+	c, err := s.newUDP(network, netip.AddrPortFrom(p.src, laddr.Port()))
+	if err != nil {
+		return nil, err
+	}
+	c.connected, c.remote, c.path = true, raddr, p
+	if errno := s.udpSockets.add(c, uint32(s.random())); errno != 0 {
+		s.uncountUDP()
+		return nil, netapi.Syscall(netapi.CallBind, errno)
+	}
+	c.ep = netapi.Endpoint{Network: network, Local: netapi.Addr("udp", c.local), Remote: netapi.Addr("udp", raddr)}
+	return c, nil
+}
+
+// isBroadcast reports whether a is a broadcast address of one of our links.
+func (s *Stack) isBroadcast(a netip.Addr) bool {
+	if a == broadcastAddr {
+		return true
+	}
+	for _, ifc := range s.ifaces {
+		if ifc.isDirectedBroadcast(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// deliver queues a copy of a datagram that arrived.
+func (c *UDPConn) deliver(from netip.AddrPort, data []byte) {
+	st := c.st
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		st.count.udp.noPort.Add(1)
+		return
+	}
+	if c.bytes >= c.limit {
+		st.count.udp.queueFull.Add(1)
+		return
+	}
+	m := st.mem.slab(len(data))
+	cost := len(m.b) + datagramCharge
+	if !st.mem.charge(cost, false) {
+		st.count.udp.noMemory.Add(1)
+		st.mem.putSlab(m)
+		return
+	}
+	c.bytes += cost
+	if c.n == len(c.queue) {
+		grown := make([]datagram, max(4, 2*c.n))
+		for i := range c.n {
+			grown[i] = c.queue[(c.head+i)%len(c.queue)]
+		}
+		c.queue, c.head = grown, 0
+	}
+	c.queue[(c.head+c.n)%len(c.queue)] = datagram{from, m, copy(m.b, data)}
+	c.n++
+	st.count.udp.delivered.Add(1)
+	c.readable.wake()
+}
+
+// fail makes the next operation fail.
+func (c *UDPConn) fail(errno syscall.Errno) {
+	c.mu.Lock()
+	c.pending = errno
+	c.readable.wake()
+	c.mu.Unlock()
+}
+
+// takePending returns what ICMP reported and forgets it. c.mu is held.
+func (c *UDPConn) takePending() syscall.Errno {
+	errno := c.pending
+	c.pending = 0
+	return errno
+}
+
+// receive waits for a datagram and copies as much of it as fits to p; the rest is
+// lost, as with recvfrom. whole is its length.
+func (c *UDPConn) receive(call string, p []byte) (n, whole int, from netip.AddrPort, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, 0, from, errClosed
+	}
+	c.turn.acquire(&c.mu)
+	defer c.turn.release()
+	for {
+		if c.closed {
+			return 0, 0, from, errClosed
+		}
+		if c.readDeadline.Expired() {
+			return 0, 0, from, os.ErrDeadlineExceeded
+		}
+		if errno := c.takePending(); errno != 0 {
+			return 0, 0, from, netapi.Syscall(call, errno)
+		}
+		if c.n > 0 {
+			d := c.pop()
+			n, whole, from = copy(p, d.mem.b[:d.n]), d.n, d.from
+			c.st.mem.putSlab(d.mem)
+			return n, whole, from, nil
+		}
+		ch := c.readable.prepare()
+		c.mu.Unlock()
+		select {
+		case <-ch:
+		case <-c.readDeadline.Wait():
+		}
+		c.mu.Lock()
+		c.readable.waiting = false
+	}
+}
+
+// pop takes the oldest datagram out of the queue. c.mu is held.
+func (c *UDPConn) pop() datagram {
+	d := c.queue[c.head]
+	c.queue[c.head] = datagram{}
+	c.head = (c.head + 1) % len(c.queue)
+	c.n--
+	cost := len(d.mem.b) + datagramCharge
+	c.bytes -= cost
+	c.st.mem.credit(cost)
+	return d
+}
+
+// Read implements net.Conn.
+func (c *UDPConn) Read(p []byte) (int, error) {
+	n, _, _, err := c.receive(netapi.CallRead, p)
+	return n, c.ep.Read(err)
+}
+
+// ReadFrom implements net.PacketConn; the address is a *net.UDPAddr.
+func (c *UDPConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, addr, err := c.ReadFromUDP(p)
+	if err != nil {
+		return n, nil, err
+	}
+	return n, addr, nil
+}
+
+// ReadFromUDP is ReadFrom with the address's own type.
+func (c *UDPConn) ReadFromUDP(p []byte) (int, *net.UDPAddr, error) {
+	n, _, from, err := c.receive(netapi.CallRecvfrom, p)
+	if err != nil {
+		return 0, nil, c.ep.Read(err)
+	}
+	return n, net.UDPAddrFromAddrPort(from), nil
+}
+
+// ReadFromUDPAddrPort is ReadFrom without an allocation.
+func (c *UDPConn) ReadFromUDPAddrPort(p []byte) (int, netip.AddrPort, error) {
+	n, _, from, err := c.receive(netapi.CallRecvfrom, p)
+	return n, from, c.ep.Read(err)
+}
+
+// ReadMsgUDP is ReadFrom with flags, which say whether the datagram was cut; there
+// is no out-of-band data.
+func (c *UDPConn) ReadMsgUDP(p, oob []byte) (n, oobn, flags int, addr *net.UDPAddr, err error) {
+	n, oobn, flags, from, err := c.ReadMsgUDPAddrPort(p, oob)
+	if err == nil {
+		addr = net.UDPAddrFromAddrPort(from)
+	}
+	return n, oobn, flags, addr, err
+}
+
+// msgTrunc is MSG_TRUNC of Linux, whatever the platform.
+const msgTrunc = 0x20
+
+// ReadMsgUDPAddrPort is ReadMsgUDP without an allocation.
+func (c *UDPConn) ReadMsgUDPAddrPort(p, oob []byte) (n, oobn, flags int, addr netip.AddrPort, err error) {
+	n, whole, addr, err := c.receive(netapi.CallRecvmsg, p)
+	if whole > n {
+		flags = msgTrunc
+	}
+	return n, 0, flags, addr, c.ep.Read(err)
+}
+
+// transmit sends a datagram to dst.
+func (c *UDPConn) transmit(call string, p []byte, dst netip.AddrPort) error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return errClosed
+	}
+	if c.writeDeadline.Expired() {
+		c.mu.Unlock()
+		return os.ErrDeadlineExceeded
+	}
+	errno := c.takePending()
+	c.mu.Unlock()
+	if errno != 0 {
+		return netapi.Syscall(call, errno)
+	}
+	if len(p) > MaxDatagram {
+		return netapi.Syscall(call, syscall.EMSGSIZE)
+	}
+	st := c.st
+	way := &c.path
+	var other path
+	if !c.connected {
+		if dst.Port() == 0 {
+			return netapi.Syscall(call, syscall.EINVAL)
+		}
+		var src netip.Addr
+		if a := c.local.Addr(); st.isLocal(a) {
+			src = a
+		}
+		if other, errno = st.pathTo(src, dst.Addr()); errno != 0 {
+			return netapi.Syscall(call, errno)
+		}
+		way = &other
+	}
+	now := st.clk.Now()
+	o := st.getOutgoing()
+	defer st.putOutgoing(o)
+	opt := sendOptions{protocol: udp.Protocol, hint: int(c.queueHint.Load())}
+	h := udp.Header{Src: c.local.Port(), Dst: dst.Port()}
+	if st.wantsPartial(way, udp.HeaderLen+len(p)) {
+		h.EncodePartial(o.transport(udp.HeaderLen), way.src, way.dst, len(p))
+		opt.partialAt = udp.ChecksumOffset
+	} else {
+		h.Encode(o.transport(udp.HeaderLen), way.src, way.dst, p)
+	}
+	st.count.udp.sent.Add(1)
+	if errno := st.send(now, way, o, udp.HeaderLen, p, &opt); errno != 0 {
+		return netapi.Syscall(call, errno)
+	}
+	return nil
+}
+
+// Write implements net.Conn. The socket must be connected.
+func (c *UDPConn) Write(p []byte) (int, error) {
+	err := c.check()
+	if err == nil && !c.connected {
+		err = netapi.Syscall(netapi.CallWrite, syscall.EDESTADDRREQ)
+	}
+	if err == nil {
+		err = c.transmit(netapi.CallWrite, p, c.remote)
+	}
+	if err != nil {
+		return 0, c.ep.Write(err)
+	}
+	return len(p), nil
+}
+
+// check fails after Close.
+func (c *UDPConn) check() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
+	return nil
+}
+
+func (c *UDPConn) datagram() netapi.Datagram {
+	return netapi.Datagram{Connected: c.connected, Families: c.families}
+}
+
+// WriteTo implements net.PacketConn; addr must be a *net.UDPAddr.
+func (c *UDPConn) WriteTo(p []byte, addr net.Addr) (int, error) {
+	dst, err := c.datagram().To(addr)
+	return c.writeTo(netapi.CallSendto, p, dst, addr, err)
+}
+
+// WriteToUDP is WriteTo for an address of its own type.
+func (c *UDPConn) WriteToUDP(p []byte, addr *net.UDPAddr) (int, error) {
+	dst, err := c.datagram().To(addr)
+	return c.writeTo(netapi.CallSendto, p, dst, addr, err)
+}
+
+// WriteToUDPAddrPort is WriteTo without an allocation.
+func (c *UDPConn) WriteToUDPAddrPort(p []byte, addr netip.AddrPort) (int, error) {
+	dst, err := c.datagram().ToAddrPort(addr)
+	if err == nil {
+		if err = c.check(); err == nil {
+			err = c.transmit(netapi.CallSendto, p, dst)
+		}
+	}
+	if err != nil {
+		return 0, c.ep.WriteTo(netapi.UDPAddrPort{AddrPort: addr}, err)
+	}
+	return len(p), nil
+}
+
+// writeTo sends to dst unless err; addr is the destination as the caller gave it.
+func (c *UDPConn) writeTo(call string, p []byte, dst netip.AddrPort, addr net.Addr, err error) (int, error) {
+	if closed := c.check(); closed != nil {
+		err = closed
+	} else if err == nil {
+		err = c.transmit(call, p, dst)
+	}
+	if err != nil {
+		return 0, c.ep.WriteTo(addr, err)
+	}
+	return len(p), nil
+}
+
+// WriteMsgUDP writes to addr, or to the peer if addr is nil and the socket is
+// connected. Out-of-band data is refused.
+func (c *UDPConn) WriteMsgUDP(p, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
+	if addr == nil {
+		n, err = c.writePeer(p, oob, nil)
+		return n, 0, err
+	}
+	if len(oob) > 0 {
+		return 0, 0, c.ep.WriteTo(addr, netapi.Syscall(netapi.CallSendmsg, syscall.EINVAL))
+	}
+	dst, err := c.datagram().To(addr)
+	n, err = c.writeTo(netapi.CallSendmsg, p, dst, addr, err)
+	return n, 0, err
+}
+
+// WriteMsgUDPAddrPort is WriteMsgUDP for a netip address; the zero one is the peer.
+func (c *UDPConn) WriteMsgUDPAddrPort(p, oob []byte, addr netip.AddrPort) (n, oobn int, err error) {
+	to := netapi.UDPAddrPort{AddrPort: addr}
+	if !addr.IsValid() {
+		n, err = c.writePeer(p, oob, to)
+		return n, 0, err
+	}
+	if len(oob) > 0 {
+		return 0, 0, c.ep.WriteTo(to, netapi.Syscall(netapi.CallSendmsg, syscall.EINVAL))
+	}
+	dst, err := c.datagram().ToAddrPort(addr)
+	n, err = c.writeTo(netapi.CallSendmsg, p, dst, to, err)
+	return n, 0, err
+}
+
+// writePeer is WriteMsgUDP without an address.
+func (c *UDPConn) writePeer(p, oob []byte, addr net.Addr) (int, error) {
+	err := c.check()
+	switch {
+	case err != nil:
+	case !c.connected:
+		err = netapi.ErrMissingAddress
+	case len(oob) > 0:
+		err = netapi.Syscall(netapi.CallSendmsg, syscall.EINVAL)
+	default:
+		err = c.transmit(netapi.CallSendmsg, p, c.remote)
+	}
+	if err != nil {
+		return 0, c.ep.WriteTo(addr, err)
+	}
+	return len(p), nil
+}
+
+// Close implements net.Conn and net.PacketConn. What was not read is lost.
+func (c *UDPConn) Close() error {
+	if !c.shut() {
+		return c.ep.Close(errClosed)
+	}
+	return nil
+}
+
+// shut closes the socket; it reports false if it was closed before.
+func (c *UDPConn) shut() bool {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return false
+	}
+	c.closed = true
+	c.readable.wake()
+	for c.n > 0 {
+		c.st.mem.putSlab(c.pop().mem)
+	}
+	c.queue = nil
+	c.mu.Unlock()
+	c.st.udpSockets.remove(c)
+	c.st.uncountUDP()
+	c.readDeadline.Stop()
+	c.writeDeadline.Stop()
+	return true
+}
+
+// LocalAddr implements net.Conn; the result is a *net.UDPAddr.
+func (c *UDPConn) LocalAddr() net.Addr { return c.ep.Local }
+
+// RemoteAddr implements net.Conn; it is nil unless the socket is connected.
+func (c *UDPConn) RemoteAddr() net.Addr { return c.ep.Remote }
+
+// SetDeadline implements net.Conn.
+func (c *UDPConn) SetDeadline(t time.Time) error {
+	if err := c.check(); err != nil {
+		return c.ep.SetDeadline(err)
+	}
+	c.readDeadline.Set(t)
+	c.writeDeadline.Set(t)
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *UDPConn) SetReadDeadline(t time.Time) error {
+	if err := c.check(); err != nil {
+		return c.ep.SetDeadline(err)
+	}
+	c.readDeadline.Set(t)
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *UDPConn) SetWriteDeadline(t time.Time) error {
+	if err := c.check(); err != nil {
+		return c.ep.SetDeadline(err)
+	}
+	c.writeDeadline.Set(t)
+	return nil
+}
+
+// SetReadBuffer bounds what waits to be read; as in Linux, twice the number of bytes
+// is granted, since overhead counts.
+func (c *UDPConn) SetReadBuffer(bytes int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.ep.SetDeadline(errClosed)
+	}
+	c.limit = max(2*min(max(bytes, 0), 1<<29), udpMinReadBuffer)
+	return nil
+}
+
+// SetWriteBuffer changes nothing: datagrams are not queued on their way out.
+func (c *UDPConn) SetWriteBuffer(bytes int) error {
+	if err := c.check(); err != nil {
+		return c.ep.SetDeadline(err)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package direct
+
+import "sync"
+
+// turn lets one caller at a time into an operation that may block, in the order of
+// their coming, as package net's file descriptors do for reads and for writes. It
+// is guarded by the lock that acquire is given, and costs nothing while nobody
+// waits. Waiting is on a channel, so that it counts as blocked in a synctest
+// bubble.
+type turn struct {
+	busy  bool
+	queue []chan struct{}
+}
+
+// acquire returns with the turn taken; mu is held, and released while waiting.
+func (t *turn) acquire(mu *sync.Mutex) {
+	if !t.busy {
+		t.busy = true
+		return
+	}
+	ch := make(chan struct{})
+	t.queue = append(t.queue, ch)
+	mu.Unlock()
+	<-ch
+	mu.Lock()
+}
+
+// release hands the turn to the next; the lock is held.
+func (t *turn) release() {
+	if len(t.queue) == 0 {
+		t.busy = false
+		return
+	}
+	ch := t.queue[0]
+	t.queue[0] = nil
+	t.queue = t.queue[1:]
+	close(ch)
+}
+
+// waiter is where the one holder of a turn waits for an event. It is guarded by the
+// lock of what it belongs to; its channel is made when something first waits.
+type waiter struct {
+	ch      chan struct{}
+	waiting bool
+}
+
+// prepare returns the channel that the next wake sends to. The lock is held.
+func (w *waiter) prepare() <-chan struct{} {
+	if w.ch == nil {
+		w.ch = make(chan struct{}, 1)
+	}
+	select {
+	case <-w.ch: // left behind by a wake that nobody waited for any more
+	default:
+	}
+	w.waiting = true
+	return w.ch
+}
+
+// wake wakes who waits, if somebody does. The lock is held.
+func (w *waiter) wake() {
+	if w.waiting {
+		w.waiting = false
+		select {
+		case w.ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// gate counts who is inside and can be shut: nobody enters from then on, and
+// whoever shuts it waits for the last to leave. It replaces a sync.WaitGroup, which
+// must not be added to while somebody waits.
+type gate struct {
+	mu   sync.Mutex
+	n    int
+	shut bool
+	idle chan struct{} // made by close, closed when n is 0
+}
+
+// enter reports false when the gate is shut.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	g.n++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n--
+	if g.n == 0 && g.idle != nil {
+		close(g.idle)
+		g.idle = nil
+	}
+}
+
+// close shuts the gate and returns when nobody is inside.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.shut = true
+	if g.n == 0 {
+		g.mu.Unlock()
+		return
+	}
+	if g.idle == nil {
+		g.idle = make(chan struct{})
+	}
+	idle := g.idle
+	g.mu.Unlock()
+	<-idle
+}
