@@ -8,10 +8,9 @@ import (
 	"github.com/netduet/netduet/stack/stacktest"
 )
 
-// socketEnv is two socket stacks of this host, which meet on its loopback
-// interface.
-func socketEnv() stacktest.Env {
-	addr := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+// socketEnv is two socket stacks of this host, which meet at one of its
+// addresses.
+func socketEnv(addr netip.Addr) stacktest.Env {
 	return stacktest.Env{
 		New: func(t testing.TB, o stacktest.Options) *stacktest.Pair {
 			b, err := socket.New(nil)
@@ -37,4 +36,4 @@ func socketEnv() stacktest.Env {
 	}
 }
 
-func TestSocket(t *testing.T) { stacktest.Run(t, socketEnv()) }
+func TestSocket(t *testing.T) { stacktest.Run(t, socketEnv(netip.AddrFrom4([4]byte{127, 0, 0, 1}))) }
