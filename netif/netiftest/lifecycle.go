@@ -55,11 +55,11 @@ func checkWait(l *link) {
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()
 			if err := l.waitError(q, ctx); !errors.Is(err, context.Canceled) {
-				l.Errorf("Wait with a cancelled context: %v", err)
+				l.Fatalf("Wait with a cancelled context: %v", err)
 			}
 			ctx, cancel = context.WithTimeout(context.Background(), 10*time.Millisecond)
 			if err := l.waitError(q, ctx); !errors.Is(err, context.DeadlineExceeded) {
-				l.Errorf("Wait past its deadline: %v", err)
+				l.Fatalf("Wait past its deadline: %v", err)
 			}
 			cancel()
 			ctx, cancel = context.WithCancel(context.Background())
@@ -67,7 +67,7 @@ func checkWait(l *link) {
 			go func() { result <- l.waitError(q, ctx) }()
 			cancel()
 			if err := <-result; !errors.Is(err, context.Canceled) {
-				l.Errorf("Wait while its context is cancelled: %v", err)
+				l.Fatalf("Wait while its context is cancelled: %v", err)
 			}
 		}
 	}
@@ -80,7 +80,7 @@ func checkWait(l *link) {
 				b   *netif.Buf
 				err error
 			}
-			got := make(chan result)
+			got := make(chan result, 1)
 			r := l.reader(to)
 			go func() {
 				b, err := r.next(ctx)
@@ -92,7 +92,12 @@ func checkWait(l *link) {
 			if err := l.send(from.Queues()[i%len(from.Queues())], []netif.Frame{one(f)}); err != nil {
 				l.Fatal(err)
 			}
-			res := <-got
+			var res result
+			select {
+			case res = <-got:
+			case <-ctx.Done():
+				res.err = ctx.Err()
+			}
 			cancel()
 			if res.err != nil {
 				l.Fatalf("a frame did not end a Wait: %v", res.err)
@@ -110,14 +115,21 @@ func (l *link) checkClosed(d netif.Device) {
 		l.Errorf("second Close: %v, want net.ErrClosed", err)
 	}
 	for i, q := range d.Queues() {
-		if err := q.Wait(context.Background()); !closed(err) {
-			l.Errorf("queue %d: Wait after Close: %v, want net.ErrClosed", i, err)
+		ctx, cancel := l.timeout()
+		result := make(chan error, 1)
+		go func() { result <- q.Wait(context.Background()) }()
+		select {
+		case err := <-result:
+			if !closed(err) {
+				l.Errorf("queue %d: Wait after Close: %v, want net.ErrClosed", i, err)
+			}
+		case <-ctx.Done():
+			l.Fatalf("queue %d: Wait after Close has not returned in time", i)
 		}
 		l.readClosed(q, nil)
 		if n, err := q.Write([]netif.Frame{one(frame(l.a, l.b, 1, 100))}); n != 0 || !closed(err) {
 			l.Errorf("queue %d: Write after Close: %d, %v, want 0, net.ErrClosed", i, n, err)
 		}
-		ctx, cancel := l.timeout()
 		select {
 		case <-q.Writable():
 		case <-ctx.Done():
