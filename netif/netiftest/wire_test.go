@@ -1,6 +1,7 @@
 package netiftest
 
 import (
+	"io"
 	"testing"
 
 	"github.com/netduet/netduet/netif"
@@ -51,4 +52,15 @@ func TestImpaired(t *testing.T) {
 			}})
 		})
 	}
+}
+
+func TestCaptured(t *testing.T) {
+	TestDevice(t, Config{New: func(t testing.TB) (netif.Device, netif.Device) {
+		a, b := wireOf(netif.WireConfig{Offloads: allOffloads})(t)
+		c, err := netif.Capture(a, io.Discard, netif.CaptureOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, b
+	}})
 }
