@@ -327,3 +327,20 @@ func BenchmarkWire(b *testing.B) {
 		})
 	}
 }
+
+func TestWireReadAfterCloseDrains(t *testing.T) {
+	a, b := newWire(t, netif.WireConfig{})
+	for i := range 5 {
+		write(t, a, numbered(i, 100))
+	}
+	a.Close()
+	b.Close()
+	var bufs [3]*netif.Buf
+	q := b.Queues()[0]
+	for _, want := range []int{3, 2, 0} {
+		n, err := q.Read(bufs[:])
+		if n != want || (err == net.ErrClosed) != (n == 0) {
+			t.Fatalf("Read after Close: %d, %v, want %d frames", n, err, want)
+		}
+	}
+}

@@ -64,3 +64,13 @@ func TestCaptured(t *testing.T) {
 		return c, b
 	}})
 }
+
+func TestSwitch(t *testing.T) {
+	TestDevice(t, Config{Lossy: true, Window: 64, New: func(t testing.TB) (netif.Device, netif.Device) {
+		ports, err := netif.NewSwitch(3, netif.WireConfig{Offloads: allOffloads, Queues: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ports[0], ports[2]
+	}})
+}
