@@ -166,5 +166,6 @@ func anonymous(h *harness, s string) string {
 }
 
 // foreign is an address that belongs to no host of any environment: RFC 5737
-// keeps it for documentation. Nothing is sent to it.
+// keeps it for documentation. Nothing is sent to it. Rows that fail before an
+// address matters spell it out.
 func foreign() netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, 77}) }

@@ -86,21 +86,21 @@ func dialErrors() []outcome {
 			}
 			return err
 		}},
-		{name: "DialUnknownNetwork", want: `*net.OpError{dial tcp7 - -} > net.UnknownNetworkError [] "dial tcp7: unknown network tcp7"`, run: dialFrom("tcp7", "192.0.2.1:9")},
-		{name: "DialNoNetwork", want: `*net.OpError{dial  - -} > net.UnknownNetworkError [] "dial: unknown network "`, run: dialFrom("", "192.0.2.1:9")},
-		{name: "DialMissingPort", want: `*net.OpError{dial tcp - -} > *net.AddrError{"missing port in address" "192.0.2.1"} [] "dial tcp: address 192.0.2.1: missing port in address"`, run: dialFrom("tcp", "192.0.2.1")},
+		{name: "DialUnknownNetwork", want: `*net.OpError{dial tcp7 - -} > net.UnknownNetworkError [] "dial tcp7: unknown network tcp7"`, run: dialFrom("tcp7", "198.51.100.77:9")},
+		{name: "DialNoNetwork", want: `*net.OpError{dial  - -} > net.UnknownNetworkError [] "dial: unknown network "`, run: dialFrom("", "198.51.100.77:9")},
+		{name: "DialMissingPort", want: `*net.OpError{dial tcp - -} > *net.AddrError{"missing port in address" "FOREIGN"} [] "dial tcp: address FOREIGN: missing port in address"`, run: dialFrom("tcp", "198.51.100.77")},
 		{name: "DialNoAddress", want: `*net.OpError{dial tcp - -} > *errors.errorString [] "dial tcp: missing address"`, run: dialFrom("tcp", "")},
-		{name: "DialTooManyColons", want: `*net.OpError{dial tcp - -} > *net.AddrError{"too many colons in address" "192.0.2.1:80:80"} [] "dial tcp: address 192.0.2.1:80:80: too many colons in address"`, run: dialFrom("tcp", "192.0.2.1:80:80")},
+		{name: "DialTooManyColons", want: `*net.OpError{dial tcp - -} > *net.AddrError{"too many colons in address" "FOREIGN:PORT:80"} [] "dial tcp: address FOREIGN:PORT:80: too many colons in address"`, run: dialFrom("tcp", "198.51.100.77:80:80")},
 		{name: "DialMissingBracket", want: `*net.OpError{dial tcp - -} > *net.AddrError{"missing ']' in address" "[::1:80"} [] "dial tcp: address [::1:80: missing ']' in address"`, run: dialFrom("tcp", "[::1:80")},
-		{name: "DialPortTooLarge", want: `*net.OpError{dial tcp - -} > *net.AddrError{"invalid port" "65536"} [] "dial tcp: address 65536: invalid port"`, run: dialFrom("tcp", "192.0.2.1:65536")},
-		{name: "DialPortNegative", want: `*net.OpError{dial tcp - -} > *net.AddrError{"invalid port" "-1"} [] "dial tcp: address -1: invalid port"`, run: dialFrom("tcp", "192.0.2.1:-1")},
-		{name: "DialUnknownService", want: `*net.OpError{dial tcp - -} > *net.DNSError{"unknown port" "tcp/nosuchservice" found=false temporary=false} [] "dial tcp: lookup tcp/nosuchservice: unknown port"`, run: dialFrom("tcp", "192.0.2.1:nosuchservice")},
-		{name: "DialWrongFamily", want: `*net.OpError{dial tcp6 - -} > *net.AddrError{"no suitable address found" "192.0.2.1"} [] "dial tcp6: address 192.0.2.1: no suitable address found"`, run: dialFrom("tcp6", "192.0.2.1:9")},
+		{name: "DialPortTooLarge", want: `*net.OpError{dial tcp - -} > *net.AddrError{"invalid port" "65536"} [] "dial tcp: address 65536: invalid port"`, run: dialFrom("tcp", "198.51.100.77:65536")},
+		{name: "DialPortNegative", want: `*net.OpError{dial tcp - -} > *net.AddrError{"invalid port" "-1"} [] "dial tcp: address -1: invalid port"`, run: dialFrom("tcp", "198.51.100.77:-1")},
+		{name: "DialUnknownService", want: `*net.OpError{dial tcp - -} > *net.DNSError{"unknown port" "tcp/nosuchservice" found=false temporary=false} [] "dial tcp: lookup tcp/nosuchservice: unknown port"`, run: dialFrom("tcp", "198.51.100.77:nosuchservice")},
+		{name: "DialWrongFamily", want: `*net.OpError{dial tcp6 - -} > *net.AddrError{"no suitable address found" "FOREIGN"} [] "dial tcp6: address FOREIGN: no suitable address found"`, run: dialFrom("tcp6", "198.51.100.77:9")},
 		{name: "DialUnknownHost", dns: true, want: `*net.OpError{dial tcp - -} > *net.DNSError{"no such host" "nobody.test" found=false temporary=false} [] "dial tcp: lookup nobody.test on SERVER: no such host"`, run: dialFrom("tcp", "nobody.test:9")},
 		{name: "DialBadHostName", dns: true, want: `*net.OpError{dial tcp - -} > *net.DNSError{"no such host" "bad..name" found=false temporary=false} [] "dial tcp: lookup bad..name: no such host"`, run: dialFrom("tcp", "bad..name:9")},
 		{name: "DialUDPUnknownHost", dns: true, want: `*net.OpError{dial udp - -} > *net.DNSError{"no such host" "nobody.test" found=false temporary=false} [] "dial udp: lookup nobody.test on SERVER: no such host"`, run: dialFrom("udp", "nobody.test:9")},
-		{name: "DialUDPMissingPort", want: `*net.OpError{dial udp - -} > *net.AddrError{"missing port in address" "192.0.2.1"} [] "dial udp: address 192.0.2.1: missing port in address"`, run: dialFrom("udp", "192.0.2.1")},
-		{name: "DialUDPUnknownNetwork", want: `*net.OpError{dial udp5 - -} > net.UnknownNetworkError [] "dial udp5: unknown network udp5"`, run: dialFrom("udp5", "192.0.2.1:9")},
+		{name: "DialUDPMissingPort", want: `*net.OpError{dial udp - -} > *net.AddrError{"missing port in address" "FOREIGN"} [] "dial udp: address FOREIGN: missing port in address"`, run: dialFrom("udp", "198.51.100.77")},
+		{name: "DialUDPUnknownNetwork", want: `*net.OpError{dial udp5 - -} > net.UnknownNetworkError [] "dial udp5: unknown network udp5"`, run: dialFrom("udp5", "198.51.100.77:9")},
 		{name: "DialUDPCancelledBefore", want: `*net.OpError{dial udp - UDPAddr(HOST:PORT)} > net.canceledError [canceled] "dial udp HOST:PORT: operation was canceled"`, run: func(h *harness) error {
 			ctx, cancel := context.WithCancel(h.ctx)
 			cancel()
@@ -141,15 +141,15 @@ func listenErrors() []outcome {
 			return listenOn("tcp", h.listen(h.b).Addr().String())(h)
 		}},
 		{name: "ListenNotAvailable", want: `*net.OpError{listen tcp - TCPAddr(FOREIGN:PORT)} > *os.SyscallError{bind} > syscall.Errno [EADDRNOTAVAIL] "listen tcp FOREIGN:PORT: bind: cannot assign requested address"`, run: listenOn("tcp", foreign().String()+":0")},
-		{name: "ListenUnknownNetwork", want: `*net.OpError{listen tcp5 - -} > net.UnknownNetworkError [] "listen tcp5: unknown network tcp5"`, run: listenOn("tcp5", "192.0.2.1:0")},
-		{name: "ListenWrongKind", want: `*net.OpError{listen udp - UDPAddr(192.0.2.1:0)} > *net.AddrError{"unexpected address type" "192.0.2.1:0"} [] "listen udp 192.0.2.1:0: address 192.0.2.1:0: unexpected address type"`, run: listenOn("udp", "192.0.2.1:0")},
-		{name: "ListenMissingPort", want: `*net.OpError{listen tcp - -} > *net.AddrError{"missing port in address" "192.0.2.1"} [] "listen tcp: address 192.0.2.1: missing port in address"`, run: listenOn("tcp", "192.0.2.1")},
-		{name: "ListenPortTooLarge", want: `*net.OpError{listen tcp - -} > *net.AddrError{"invalid port" "70000"} [] "listen tcp: address 70000: invalid port"`, run: listenOn("tcp", "192.0.2.1:70000")},
-		{name: "ListenUnknownService", want: `*net.OpError{listen tcp - -} > *net.DNSError{"unknown port" "tcp/nosuchservice" found=false temporary=false} [] "listen tcp: lookup tcp/nosuchservice: unknown port"`, run: listenOn("tcp", "192.0.2.1:nosuchservice")},
-		{name: "ListenWrongFamily", want: `*net.OpError{listen tcp6 - -} > *net.AddrError{"no suitable address found" "192.0.2.1"} [] "listen tcp6: address 192.0.2.1: no suitable address found"`, run: listenOn("tcp6", "192.0.2.1:0")},
+		{name: "ListenUnknownNetwork", want: `*net.OpError{listen tcp5 - -} > net.UnknownNetworkError [] "listen tcp5: unknown network tcp5"`, run: listenOn("tcp5", "198.51.100.77:0")},
+		{name: "ListenWrongKind", want: `*net.OpError{listen udp - UDPAddr(FOREIGN:PORT)} > *net.AddrError{"unexpected address type" "FOREIGN:PORT"} [] "listen udp FOREIGN:PORT: address FOREIGN:PORT: unexpected address type"`, run: listenOn("udp", "198.51.100.77:0")},
+		{name: "ListenMissingPort", want: `*net.OpError{listen tcp - -} > *net.AddrError{"missing port in address" "FOREIGN"} [] "listen tcp: address FOREIGN: missing port in address"`, run: listenOn("tcp", "198.51.100.77")},
+		{name: "ListenPortTooLarge", want: `*net.OpError{listen tcp - -} > *net.AddrError{"invalid port" "70000"} [] "listen tcp: address 70000: invalid port"`, run: listenOn("tcp", "198.51.100.77:70000")},
+		{name: "ListenUnknownService", want: `*net.OpError{listen tcp - -} > *net.DNSError{"unknown port" "tcp/nosuchservice" found=false temporary=false} [] "listen tcp: lookup tcp/nosuchservice: unknown port"`, run: listenOn("tcp", "198.51.100.77:nosuchservice")},
+		{name: "ListenWrongFamily", want: `*net.OpError{listen tcp6 - -} > *net.AddrError{"no suitable address found" "FOREIGN"} [] "listen tcp6: address FOREIGN: no suitable address found"`, run: listenOn("tcp6", "198.51.100.77:0")},
 		{name: "ListenStackClosed", want: `*net.OpError{listen tcp - -} > poll.errNetClosing [net.closed] "listen tcp: use of closed network connection"`, run: func(h *harness) error {
 			h.check(h.b.Stack.Close())
-			return listenOn("tcp", "192.0.2.1:0")(h)
+			return listenOn("tcp", "198.51.100.77:0")(h)
 		}},
 		{name: "ListenCancelledBefore", want: `no error`, run: func(h *harness) error {
 			ctx, cancel := context.WithCancel(h.ctx)
@@ -164,12 +164,12 @@ func listenErrors() []outcome {
 			return listenPacketOn("udp", h.listenUDP(h.b).LocalAddr().String())(h)
 		}},
 		{name: "ListenPacketNotAvailable", want: `*net.OpError{listen udp - UDPAddr(FOREIGN:PORT)} > *os.SyscallError{bind} > syscall.Errno [EADDRNOTAVAIL] "listen udp FOREIGN:PORT: bind: cannot assign requested address"`, run: listenPacketOn("udp", foreign().String()+":0")},
-		{name: "ListenPacketUnknownNetwork", want: `*net.OpError{listen udp5 - -} > net.UnknownNetworkError [] "listen udp5: unknown network udp5"`, run: listenPacketOn("udp5", "192.0.2.1:0")},
-		{name: "ListenPacketWrongKind", want: `*net.OpError{listen tcp - TCPAddr(192.0.2.1:0)} > *net.AddrError{"unexpected address type" "192.0.2.1:0"} [] "listen tcp 192.0.2.1:0: address 192.0.2.1:0: unexpected address type"`, run: listenPacketOn("tcp", "192.0.2.1:0")},
-		{name: "ListenPacketMissingPort", want: `*net.OpError{listen udp - -} > *net.AddrError{"missing port in address" "192.0.2.1"} [] "listen udp: address 192.0.2.1: missing port in address"`, run: listenPacketOn("udp", "192.0.2.1")},
+		{name: "ListenPacketUnknownNetwork", want: `*net.OpError{listen udp5 - -} > net.UnknownNetworkError [] "listen udp5: unknown network udp5"`, run: listenPacketOn("udp5", "198.51.100.77:0")},
+		{name: "ListenPacketWrongKind", want: `*net.OpError{listen tcp - TCPAddr(FOREIGN:PORT)} > *net.AddrError{"unexpected address type" "FOREIGN:PORT"} [] "listen tcp FOREIGN:PORT: address FOREIGN:PORT: unexpected address type"`, run: listenPacketOn("tcp", "198.51.100.77:0")},
+		{name: "ListenPacketMissingPort", want: `*net.OpError{listen udp - -} > *net.AddrError{"missing port in address" "FOREIGN"} [] "listen udp: address FOREIGN: missing port in address"`, run: listenPacketOn("udp", "198.51.100.77")},
 		{name: "ListenPacketStackClosed", want: `*net.OpError{listen udp - -} > poll.errNetClosing [net.closed] "listen udp: use of closed network connection"`, run: func(h *harness) error {
 			h.check(h.b.Stack.Close())
-			return listenPacketOn("udp", "192.0.2.1:0")(h)
+			return listenPacketOn("udp", "198.51.100.77:0")(h)
 		}},
 	}
 }

@@ -79,8 +79,8 @@ func udpErrors() []outcome {
 			_, err := u.WriteToUDPAddrPort(buf[:], u.RemoteAddr().(*net.UDPAddr).AddrPort())
 			return err
 		})},
-		{name: "UDPWriteToWrongType", want: `*net.OpError{write udp UDPAddr(HOST:PORT) TCPAddr(192.0.2.1:9)} > syscall.Errno [EINVAL] "write udp HOST:PORT->192.0.2.1:9: invalid argument"`, run: onUDP(func(u udpConn) error {
-			_, err := u.WriteTo(buf[:], &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9})
+		{name: "UDPWriteToWrongType", want: `*net.OpError{write udp UDPAddr(HOST:PORT) TCPAddr(FOREIGN:PORT)} > syscall.Errno [EINVAL] "write udp HOST:PORT->FOREIGN:PORT: invalid argument"`, run: onUDP(func(u udpConn) error {
+			_, err := u.WriteTo(buf[:], &net.TCPAddr{IP: foreign().AsSlice(), Port: 9})
 			return err
 		})},
 		{name: "UDPWriteToNobody", want: `*net.OpError{write udp UDPAddr(HOST:PORT) udp(invalid AddrPort)} > *errors.errorString [] "write udp HOST:PORT->invalid AddrPort: missing address"`, run: onUDP(func(u udpConn) error {
@@ -104,8 +104,8 @@ func udpErrors() []outcome {
 			return err
 		})},
 		{name: "UDPReadClosed", want: `*net.OpError{read udp UDPAddr(HOST:PORT) -} > poll.errNetClosing [net.closed] "read udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error { _, _, err := u.ReadFrom(buf[:]); return err })},
-		{name: "UDPWriteClosed", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(192.0.2.1:9)} > poll.errNetClosing [net.closed] "write udp HOST:PORT->192.0.2.1:9: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error {
-			_, err := u.WriteTo(buf[:], &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9})
+		{name: "UDPWriteClosed", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(FOREIGN:PORT)} > poll.errNetClosing [net.closed] "write udp HOST:PORT->FOREIGN:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error {
+			_, err := u.WriteTo(buf[:], &net.UDPAddr{IP: foreign().AsSlice(), Port: 9})
 			return err
 		})},
 		{name: "UDPCloseClosed", want: `*net.OpError{close udp UDPAddr(HOST:PORT) -} > poll.errNetClosing [net.closed] "close udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(udpConn.Close)},
