@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -309,7 +310,7 @@ func TestFillChecksum(t *testing.T) {
 	if f := []byte{0xff, 0xff, 0, 0}; FillChecksum(f, 0, 2) != nil || !bytes.Equal(f, []byte{0xff, 0xff, 0xff, 0xff}) {
 		t.Errorf("got % x", f)
 	}
-	for _, c := range [][2]int{{-1, 0}, {0, -1}, {0, 99}, {100, 0}, {101, 0}, {98, 1}, {99, 1 << 62}} {
+	for _, c := range [][2]int{{-1, 0}, {0, -1}, {0, 99}, {100, 0}, {101, 0}, {98, 1}, {99, math.MaxInt}} {
 		if FillChecksum(make([]byte, 100), c[0], c[1]) == nil {
 			t.Errorf("start %d offset %d was accepted", c[0], c[1])
 		}
