@@ -30,8 +30,9 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 		c.events |= EventWritable
 	}
 	// RFC 5681, section 2: what counts as a duplicate.
-	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 && seg.Len() == 0 &&
-		(sacked || !c.useSACK && c.sndWnd == window)
+	// With SACK, RFC 6675, section 2, asks for nothing but news.
+	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 &&
+		(sacked || !c.useSACK && seg.Len() == 0 && c.sndWnd == window)
 	c.recover(now, acked, dup)
 	if n := int(c.delivered - delivered); n > 0 || acked > 0 {
 		c.cc.OnAck(AckInfo{
@@ -52,8 +53,9 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 		}
 	}
 	if c.sndWnd > 0 && window == 0 || acked > 0 {
+		// Whatever trouble there was is over; the next begins its own count.
 		c.probeAt = clock.Never
-		c.backoff = 0
+		c.backoff, c.stalledSince = 0, 0
 	}
 	return c.finAcked(now)
 }
@@ -70,11 +72,11 @@ func (c *Conn) setWindow(seg *Segment) {
 
 // updateWindow takes the peer's window unless a newer segment has told it.
 func (c *Conn) updateWindow(seg *Segment) {
+	// Of two segments with the same numbers the one with the smaller window is the
+	// older, as a window does not shrink: overtaken, it must not close the window
+	// again (as Linux has it, where RFC 9293 takes either).
 	if c.sndWl1.Less(seg.Seq) || c.sndUna.Less(seg.Ack) ||
-		c.sndWl1 == seg.Seq && (c.sndWl2.Less(seg.Ack) || c.sndWl2 == seg.Ack) {
-		if w := int(seg.Window) << c.sndScale; w != c.sndWnd {
-			c.events |= EventWritable
-		}
+		c.sndWl1 == seg.Seq && (c.sndWl2.Less(seg.Ack) || int(seg.Window)<<c.sndScale > c.sndWnd) {
 		c.setWindow(seg)
 	}
 }
@@ -106,9 +108,7 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 		}
 		c.ranges.popFront()
 	}
-	if c.ranges.count == 0 {
-		c.ranges.head = 0
-	}
+	c.ranges.trim()
 	c.sndUna = ack
 	c.deliveredAt = now
 	c.sndBuf.advance(ack)
@@ -122,16 +122,26 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 	switch {
 	case first != 0 && !ambiguous:
 		rtt = max(now.Sub(first), 1)
-	case c.useTS && seg.Options.HasTS && seg.Options.TSEcr != 0:
-		// RFC 7323, section 4.3, holds for retransmissions too; its clock is coarse.
-		if ms := int32(c.tsNow(now) - seg.Options.TSEcr); ms >= 0 && ms < 1<<20 {
-			rtt = max(time.Duration(ms)*time.Millisecond, time.Millisecond)
-		}
+	default:
+		rtt = c.timestampRTT(now, seg)
 	}
 	if rtt > 0 {
 		c.rtt.sample(rtt)
 	}
 	return rtt
+}
+
+// timestampRTT is the round-trip time that the echoed timestamp tells, or 0 (RFC
+// 7323, section 4). It holds for retransmissions too, but its clock is coarse.
+func (c *Conn) timestampRTT(now clock.Time, seg *Segment) time.Duration {
+	if !c.useTS || !seg.Options.HasTS || seg.Options.TSEcr == 0 {
+		return 0
+	}
+	ms := int32(c.tsNow(now) - seg.Options.TSEcr)
+	if ms < 0 || ms >= 1<<20 {
+		return 0
+	}
+	return max(time.Duration(ms)*time.Millisecond, time.Millisecond)
 }
 
 // forget takes the first n bytes of r out of the counts, as delivered.
@@ -165,18 +175,23 @@ func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
 			if block.Right.LessEq(r.seq) {
 				break
 			}
-			if r.flags&rangeSacked == 0 {
-				if r.seq.Less(block.Left) {
-					c.ranges.split(i, block.Left)
-					i++
-					r = c.ranges.at(i)
-				}
-				if block.Right.Less(r.end) {
-					c.ranges.split(i, block.Right)
-					r = c.ranges.at(i)
-				}
-				c.markSacked(r)
+			if r.flags&rangeSacked != 0 {
+				i++
+				continue
 			}
+			left, right := r.seq.Less(block.Left), block.Right.Less(r.end)
+			if (left || right) && c.ranges.count >= 2*maxRanges {
+				i++ // nobody who is honest divides so much
+				continue
+			}
+			if left {
+				c.ranges.split(i, block.Left)
+				i++
+			}
+			if right {
+				c.ranges.split(i, block.Right)
+			}
+			c.markSacked(c.ranges.at(i))
 			i++
 		}
 	}
@@ -244,7 +259,8 @@ func (c *Conn) recover(now clock.Time, acked int, dup bool) {
 	case recoveryOpen, recoveryDisorder:
 		if c.useSACK {
 			c.markLostBySACK()
-		} else if c.dupAcks >= dupThresh {
+		}
+		if c.dupAcks >= dupThresh { // RFC 5681, section 3.2; RFC 6675, section 5
 			c.markHeadLost()
 		}
 		switch {
@@ -297,19 +313,21 @@ func (c *Conn) markHeadLost() {
 	}
 }
 
-// markLostBySACK is IsLost of RFC 6675, section 4: a range is lost if at least
-// three segments' worth behind it has arrived.
+// markLostBySACK is IsLost of RFC 6675, section 4: a range is lost if more than two
+// full segments' worth, or three segments however small, have arrived of what was
+// sent behind it.
 func (c *Conn) markLostBySACK() {
 	if c.sackedOut == 0 {
 		return
 	}
-	above := 0
+	above, segments := 0, 0
 	for i := c.ranges.count - 1; i >= 0; i-- {
 		r := c.ranges.at(i)
 		switch {
 		case r.flags&rangeSacked != 0:
 			above += r.len()
-		case above > (dupThresh-1)*c.payloadMSS() && r.flags&(rangeLost|rangeRetrans) == 0:
+			segments++
+		case (above > (dupThresh-1)*c.payloadMSS() || segments >= dupThresh) && r.flags&(rangeLost|rangeRetrans) == 0:
 			c.markLost(r)
 		}
 	}

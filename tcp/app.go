@@ -188,6 +188,11 @@ func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) {
 			c.markLost(r)
 		}
 	}
+	if c.lostOut > 0 && c.recovery < recoveryFast {
+		// The loss says nothing of congestion: it is repaired as after a timeout, without
+		// a reduction of the window (RFC 1191, section 6.5).
+		c.recovery, c.highSeq = recoveryLoss, c.sndNxt
+	}
 }
 
 // SetNoDelay switches Nagle's algorithm off, or on.

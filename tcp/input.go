@@ -108,7 +108,7 @@ func (c *Conn) acceptable(now clock.Time, seg *Segment) bool {
 		int32(seg.Options.TSVal-c.tsRecent) < 0 && now.Sub(c.tsAge) < pawsIdle &&
 		!c.harmlessOldACK(seg) {
 		c.stats.pawsDrops++ // RFC 7323, section 5.3, R1
-		c.challengeACK(now)
+		c.answerUnacceptable(now, seg)
 		return false
 	}
 	// RFC 9293, section 3.4, table 6, written as an overlap of [SEG.SEQ, end) with
@@ -119,23 +119,24 @@ func (c *Conn) acceptable(now clock.Time, seg *Segment) bool {
 		return true
 	}
 	c.stats.outOfWindow++
-	if seg.Flags.Has(RST) {
-		return false
-	}
-	if seg.Flags.Has(SYN) {
-		c.challengeACK(now)
-	} else {
-		// A repetition shows that our ACK was lost, and is answered every time, or the
-		// peer never learns; answering a pure ACK could start a loop and is limited.
-		if seg.Len() > 0 {
-			c.stats.duplicates++
-			c.quickAcks = maxQuickAcks
-			c.ackNow = true
-		} else {
-			c.challengeACK(now)
-		}
+	if !seg.Flags.Has(RST) {
+		c.answerUnacceptable(now, seg)
 	}
 	return false
+}
+
+// answerUnacceptable owes the ACK of RFC 9293, section 3.10.7.4, first. Data that is
+// repeated shows that our ACK was lost, and is answered every time, or the peer
+// never learns; answering a pure ACK could start a loop and is limited, as is the
+// answer to a SYN (RFC 5961, section 4.2).
+func (c *Conn) answerUnacceptable(now clock.Time, seg *Segment) {
+	if seg.Len() == 0 || seg.Flags.Has(SYN) {
+		c.challengeACK(now)
+		return
+	}
+	c.stats.duplicates++
+	c.quickAcks = maxQuickAcks
+	c.ackNow = true
 }
 
 // harmlessOldACK excepts from PAWS a pure ACK that was overtaken and would do
@@ -196,15 +197,13 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 		return
 	}
 	seq, p := seg.Seq, seg.Payload
+	if seg.Flags.Has(SYN) {
+		seq = seq.Add(1)
+	}
 	if n := c.rcvNxt.Sub(seq); n > 0 { // old bytes in front
-		if seg.Flags.Has(SYN) {
-			n--
-		}
-		if n > 0 {
-			c.stats.duplicates++
-			c.ackNow = true
-			seq, p = seq.Add(min(n, len(p))), p[min(n, len(p)):]
-		}
+		c.stats.duplicates++
+		c.ackNow = true
+		seq, p = seq.Add(min(n, len(p))), p[min(n, len(p)):]
 	}
 	if len(p) > 0 && (c.orphan || c.readShut && c.state != StateEstablished) {
 		// Nobody will read it: the peer must learn that it is lost (RFC 1122, section
@@ -223,7 +222,7 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 		p, fin = p[:max(len(p)-n, 0)], false
 		c.ackNow = true
 	}
-	if fin && !c.finKnown {
+	if fin && !c.finKnown && c.finPlausible(seq.Add(len(p))) {
 		c.finKnown, c.finSeq = true, seq.Add(len(p))
 	}
 	before := c.rcvNxt
@@ -238,6 +237,14 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	} else if fin {
 		c.ackNow = true
 	}
+}
+
+// finPlausible reports whether a FIN at seq contradicts nothing that has arrived:
+// there may be no data behind it. Believing a false one would leave the connection
+// waiting for an end that it has passed.
+func (c *Conn) finPlausible(seq Seq) bool {
+	runs := c.rcvBuf.runs
+	return !seq.Less(c.rcvNxt) && (len(runs) == 0 || runs[len(runs)-1].right.LessEq(seq))
 }
 
 // storeData stores payload inside the window and decides about its ACK.
@@ -265,7 +272,8 @@ func (c *Conn) storeData(now clock.Time, seq Seq, p []byte) {
 	c.adaptATO(now)
 	// RFC 5681, section 4.2: at once when a gap is filled, and for every second full
 	// segment; otherwise the ACK may wait for the reply.
-	if hadHoles || (c.quickAcks > 0 && !c.pingPong) || c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS {
+	if hadHoles || (c.quickAcks > 0 && !c.pingPong) || c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS ||
+		c.rcvNxt.Less(seq.Add(len(p))) { // the rest found no memory
 		c.ackNow = true
 	} else if c.ackAt == clock.Never {
 		c.ackAt = now.Add(c.delAck())

@@ -26,7 +26,7 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 	if c.sndBuf.pinned {
 		return // the driver's mistake; two batches must not share a pin
 	}
-	c.outputReplies(b)
+	c.outputReplies(now, b)
 	switch c.state {
 	case 0, StateClosed:
 	case StateSynSent, StateSynReceived:
@@ -38,7 +38,11 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 		}
 	default:
 		c.outputRetransmissions(now, b)
-		c.outputNew(now, b)
+		if c.lostOut > c.retransOut {
+			c.limited, c.limitedEnd = true, c.sndNxt // what is lost goes first (RFC 6675, section 4, NextSeg)
+		} else {
+			c.outputNew(now, b)
+		}
 		c.outputProbe(now, b)
 		c.outputACK(now, b, mode)
 		c.armIdleTimers(now)
@@ -52,13 +56,17 @@ func (c *Conn) Sent(now clock.Time) { c.sndBuf.unpin() }
 
 // outputReplies sends what belongs to no state: the reset that ends a connection,
 // and resets for segments of somebody else's.
-func (c *Conn) outputReplies(b *Batch) {
+func (c *Conn) outputReplies(now clock.Time, b *Batch) {
 	if c.rstOwed {
 		c.rstOwed = false
-		b.add(&header{
+		h := header{
 			srcPort: c.localPort, dstPort: c.remotePort,
 			seq: c.rstSeq, ack: c.rcvNxt, flags: RST | ACK,
-		})
+		}
+		if c.useTS { // RFC 7323, section 3.2
+			h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
+		}
+		b.add(&h)
 		c.stats.resetsOut++
 	}
 	if c.replyOwed {
@@ -101,7 +109,7 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 		r.sentAt, r.flags = now, r.flags|rangeEver
 		c.stats.retransmits++
 	}
-	c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
+	c.rtxAt = c.retransmitAt(now)
 }
 
 // synWindow is the window of a SYN: unscaled, and in whole segments.
@@ -127,11 +135,12 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
 		}
 		r := c.ranges.at(i)
 		c.retransHint = r.seq
-		size := c.sndMSS - c.optionLen()
+		size := c.segmentSize()
+		data := r.len()
 		if c.finSent && r.end == c.sndNxt {
-			size++ // the FIN takes no room
+			data-- // the FIN takes no room
 		}
-		if r.len() > size {
+		if data > size {
 			c.ranges.split(i, r.seq.Add(size))
 			r = c.ranges.at(i)
 		}
@@ -147,14 +156,14 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
 		c.stats.bytesRetrans += uint64(r.len())
 		c.emitRange(now, b, r.seq, r.end)
 		if c.rtxAt == clock.Never {
-			c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
+			c.rtxAt = c.retransmitAt(now)
 		}
 	}
 }
 
 // outputNew sends what was never sent.
 func (c *Conn) outputNew(now clock.Time, b *Batch) {
-	for !b.full() && !c.finSent {
+	for !b.full() && !c.finSent && c.ranges.count < maxRanges {
 		left := c.unsent()
 		if left == 0 && !c.finQueued {
 			return
@@ -163,11 +172,11 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			c.cc.OnRestart(now)
 			c.lastSent = now
 		}
-		full := c.sndMSS - c.optionLen()
+		full := c.segmentSize()
 		window := c.sndUna.Add(c.sndWnd).Sub(c.sndNxt)
 		quota := c.cc.Window() - c.inFlight()
 		n := min(left, full)
-		if n > window || (n == 0 && window <= 0 && c.sndWnd == 0) {
+		if n > window || n == 0 && window == 0 { // a FIN is inside the window, too
 			// RFC 9293, section 3.8.6.2.1: part of a segment waits, unless the probe timer
 			// found that the window stays small.
 			if !c.forced || window <= 0 {
@@ -193,11 +202,11 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			n = max(size, full)
 		}
 		seq, end := c.sndNxt, c.sndNxt.Add(n)
-		if c.finQueued && n == left {
+		if c.finQueued && n == left && n < window {
 			end = end.Add(1)
 			c.finSent = true
 		}
-		if n < full {
+		if n%full != 0 {
 			c.sndSml = end
 		}
 		if c.ranges.count == 0 {
@@ -212,7 +221,7 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			c.pingPong = true // data answers data: later ACKs can ride along
 		}
 		if c.rtxAt == clock.Never {
-			c.rtxAt = now.Add(c.rtt.timeout(c.backoff)) // RFC 6298, rule 5.1
+			c.rtxAt = c.retransmitAt(now) // RFC 6298, rule 5.1
 		}
 		c.probeAt = clock.Never
 	}
@@ -270,8 +279,21 @@ func (c *Conn) emitRange(now clock.Time, b *Batch, seq, end Seq) {
 	if n > 0 && end == c.sndBuf.end() {
 		flags |= PSH
 	}
-	c.dupOwed = 0
 	c.emit(now, b, seq, n, flags)
+}
+
+// segmentSize is how much data a full segment carries now: what the segment size
+// leaves beside the options, and at most half of the largest window the peer has
+// ever had, or a window smaller than two segments would have us wait for its
+// receiver's delayed ACK, or for a window that never comes (RFC 9293, section
+// 3.8.6.2.1, condition 3, in Linux's form).
+func (c *Conn) segmentSize() int {
+	options := c.optionLen()
+	limit := c.maxWnd
+	if limit > DefaultMSS {
+		limit /= 2
+	}
+	return min(c.sndMSS-options, max(limit, minMSS-options))
 }
 
 // optionLen is how many bytes of options a data segment carries now.
@@ -312,7 +334,7 @@ func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
 	if n > 0 {
 		s.Payload = c.sndBuf.appendViews(s.Payload, seq, n)
 		s.PayloadLen = n
-		if size := c.sndMSS - h.options.size(); n > size {
+		if size := c.segmentSize(); n > size {
 			s.SegmentSize = size
 		}
 	}

@@ -17,6 +17,7 @@ type Passive struct {
 	peerWindow            uint16
 	sndScale, rcvScale    uint8
 	useTS, useSACK        bool
+	resent                bool // the SYN-ACK left more than once: no RTT sample (Karn)
 	tries                 uint8
 	tsRecent, tsOffset    uint32
 	sentAt, deadline      clock.Time
@@ -98,6 +99,7 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 			return PassiveDrop
 		}
 		p.challenge = now.Add(challengeEvery)
+		p.resent = true
 		return PassiveResend
 	}
 	next := p.irs.Add(1)
@@ -152,6 +154,7 @@ func (p *Passive) Timeout(now clock.Time) (resend, expired bool) {
 		return false, true
 	}
 	p.tries++
+	p.resent = true
 	p.deadline = now.Add(initialRTO << p.tries)
 	return true, false
 }
@@ -174,8 +177,10 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.initReceive(now, p.irs, &o)
 	c.sndWnd = int(p.peerWindow)
 	c.setWindow(seg)
-	if p.tries == 0 {
+	if !p.resent {
 		c.rtt.sample(now.Sub(p.sentAt))
+	} else if rtt := c.timestampRTT(now, seg); rtt > 0 {
+		c.rtt.sample(rtt)
 	} else {
 		c.rtt.rto = synLossRTO
 	}

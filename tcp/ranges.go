@@ -6,6 +6,15 @@ import (
 	"github.com/netduet/netduet/clock"
 )
 
+const (
+	// maxRanges bounds the records: with so many, nothing new is sent before an
+	// acknowledgement. An application that writes single bytes could otherwise have
+	// a record of 56 bytes for each. SACK blocks may divide them into twice as many.
+	maxRanges = 1 << 14
+	// keepRanges is how many records an idle connection keeps room for.
+	keepRanges = 512
+)
+
 // rangeFlags is what is known of a sent range.
 type rangeFlags uint8
 
@@ -79,3 +88,15 @@ func (r *rangeRing) find(seq Seq) int {
 }
 
 func (r *rangeRing) reset() { *r = rangeRing{} }
+
+// trim gives memory back when there is nothing on record, as idle connections own
+// none that counts.
+func (r *rangeRing) trim() {
+	if r.count > 0 {
+		return
+	}
+	r.head = 0
+	if len(r.ring) > keepRanges {
+		r.ring = nil
+	}
+}

@@ -9,6 +9,9 @@ import (
 // Deadline returns when Timeout wants to be called, clock.Never if no timer runs.
 // Being late is allowed: timers then act on the time that Timeout is told.
 func (c *Conn) Deadline() clock.Time {
+	if c.state == 0 {
+		return clock.Never
+	}
 	return min(c.rtxAt, c.probeAt, c.ackAt, c.keepAt, c.finAt)
 }
 
@@ -66,21 +69,31 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 		c.tries++
 		c.backoff++
 		c.synOwed = true
-		c.rtxAt = now.Add(c.rtt.timeout(c.backoff)) // Output sets it again when the SYN leaves
+		c.rtxAt = c.retransmitAt(now) // Output sets it again when the SYN leaves
 		return
 	}
 	if c.overdue(now) {
 		c.reset(c.timeoutError())
 		return
 	}
+	first := c.recovery != recoveryLoss || c.tries == 0
 	c.tries += b2u(c.tries < 255)
 	if c.backoff < 16 {
 		c.backoff++
 	}
-	first := c.recovery != recoveryLoss
 	c.cc.OnTimeout(now, c.outstanding(), first)
 	c.enterLoss()
-	c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
+	c.rtxAt = c.retransmitAt(now)
+}
+
+// retransmitAt is when the retransmission timer expires that is started now: not
+// later than the user timeout, so that the latter is met exactly.
+func (c *Conn) retransmitAt(now clock.Time) clock.Time {
+	at := now.Add(c.rtt.timeout(c.backoff))
+	if c.userTimeout > 0 && c.stalledSince != 0 {
+		at = min(at, max(c.stalledSince.Add(time.Duration(c.userTimeout)), now.Add(time.Millisecond)))
+	}
+	return at
 }
 
 // enterLoss takes everything outstanding for lost, except what the peer reported.

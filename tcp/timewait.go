@@ -42,7 +42,7 @@ func (c *Conn) TimeWait(now clock.Time) TimeWait {
 		Expires: now.Add(TimeWaitLen),
 		sndNxt:  c.sndNxt, rcvNxt: c.rcvNxt,
 		edge:   c.windowEdge(),
-		window: uint16(min(c.rcvAdv.Sub(c.rcvNxt)>>c.rcvScale, 65535)),
+		window: uint16(min(max(c.rcvAdv.Sub(c.rcvNxt), 0)>>c.rcvScale, 65535)),
 		useTS:  c.useTS, tsRecent: c.tsRecent, tsOffset: c.tsOffset,
 	}
 }
