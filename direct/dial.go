@@ -2,6 +2,7 @@ package direct
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -58,6 +59,10 @@ func (s *Stack) Dial(ctx context.Context, network string, laddr, raddr netip.Add
 	}
 	c, err := s.dialOne(ctx, network, local, raddr)
 	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			return nil, err
+		}
 		return nil, netapi.DialError(network, laddr, raddr, err)
 	}
 	return c, nil
@@ -69,7 +74,7 @@ func (s *Stack) dialOne(ctx context.Context, network string, laddr, raddr netip.
 		return nil, err
 	}
 	if !s.background.enter() {
-		return nil, errClosed
+		return nil, closedErr(netapi.OpDial, network)
 	}
 	defer s.background.leave()
 	if network[:3] == "udp" {
@@ -84,6 +89,18 @@ func (s *Stack) dialOne(ctx context.Context, network string, laddr, raddr netip.
 		return nil, err
 	}
 	return c, nil
+}
+
+// closedErr is what a call of a closed stack fails with: it is nobody's address that
+// is at fault.
+func closedErr(op, network string) error { return netapi.OpError(op, network, nil, nil, errClosed) }
+
+// listenErr wraps the cause of a failed Listen.
+func listenErr(network string, b netapi.Bind, err error) error {
+	if err == errClosed {
+		return closedErr(netapi.OpListen, network)
+	}
+	return netapi.ListenError(network, b.Asked, err)
 }
 
 // pathErr is what bind or connect would say of a path that was not found.
@@ -134,7 +151,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 		switch {
 		case c.stackClosed:
 			c.mu.Unlock()
-			return nil, errClosed
+			return nil, closedErr(netapi.OpDial, network)
 		case c.tc.Established():
 			// It may have ended since, too: then the first Read or Write tells.
 			c.mu.Unlock()
@@ -160,7 +177,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 			c.mu.Lock()
 			c.discard()
 			c.mu.Unlock()
-			return nil, errClosed
+			return nil, closedErr(netapi.OpDial, network)
 		}
 		c.writable.waiting = false
 	}
@@ -183,7 +200,7 @@ func (s *Stack) Listen(ctx context.Context, network, address string) (net.Listen
 	}
 	l, err := s.listenTCP(network, b)
 	if err != nil {
-		return nil, netapi.ListenError(network, b.Asked, err)
+		return nil, listenErr(network, b, err)
 	}
 	return l, nil
 }
@@ -200,7 +217,7 @@ func (s *Stack) ListenTCP(network string, laddr netip.AddrPort) (*TCPListener, e
 	}
 	l, err := s.listenTCP(network, b)
 	if err != nil {
-		return nil, netapi.ListenError(network, b.Asked, err)
+		return nil, listenErr(network, b, err)
 	}
 	return l, nil
 }
@@ -230,7 +247,7 @@ func (s *Stack) ListenPacket(ctx context.Context, network, address string) (net.
 	}
 	c, err := s.listenUDP(network, b)
 	if err != nil {
-		return nil, netapi.ListenError(network, b.Asked, err)
+		return nil, listenErr(network, b, err)
 	}
 	return c, nil
 }
@@ -246,7 +263,7 @@ func (s *Stack) ListenUDP(network string, laddr netip.AddrPort) (*UDPConn, error
 	}
 	c, err := s.listenUDP(network, b)
 	if err != nil {
-		return nil, netapi.ListenError(network, b.Asked, err)
+		return nil, listenErr(network, b, err)
 	}
 	return c, nil
 }

@@ -174,6 +174,14 @@ type held struct {
 
 func (h *held) packet() []byte { return h.mem.b[headroom : headroom+h.n] }
 
+// How many packets wait for a neighbour, and on an interface: Linux keeps about a
+// hundred frames (unres_qlen_bytes), so that a burst which begins a conversation is
+// not cut.
+const (
+	heldPerNeighbor = 128
+	heldInAll       = 512
+)
+
 func (ifc *iface) initNeighbors(now clock.Time) {
 	n := &ifc.neighbors
 	st := ifc.st
@@ -181,7 +189,7 @@ func (ifc *iface) initNeighbors(now clock.Time) {
 	if !ifc.link.ethernet {
 		return
 	}
-	n.table = neigh.New[*held](neigh.Config{Rand: st.random})
+	n.table = neigh.New[*held](neigh.Config{Rand: st.random, MaxQueue: heldPerNeighbor, MaxQueued: heldInAll})
 	n.handler = arp.Handler[*held]{HW: ifc.link.mac, Local: ifc, Neigh: n.table}
 	for _, p := range ifc.addrs {
 		// The address was configured: it is announced, not probed for (RFC 5227,

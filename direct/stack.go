@@ -266,8 +266,12 @@ func (s *Stack) Poll(now clock.Time) clock.Time {
 	return min(next, s.timers.poll(now))
 }
 
-// Interfaces returns the stack's interfaces.
+// Interfaces returns the stack's interfaces. After Close it fails with
+// net.ErrClosed.
 func (s *Stack) Interfaces() ([]ifaddr.Interface, error) {
+	if s.ending.Load() {
+		return nil, errClosed
+	}
 	list := make([]ifaddr.Interface, len(s.ifaces))
 	for i, ifc := range s.ifaces {
 		list[i] = ifc.describe()

@@ -48,6 +48,7 @@ type TCPConn struct {
 	// The application.
 	closed      bool // Close was called
 	stackClosed bool // the stack was closed
+	readShut    bool // CloseRead was called
 	errTaken    bool // the reason of the end was reported once
 	keepAlive   tcp.KeepAlive
 	linger      int // seconds; negative: Close does not wait
@@ -384,7 +385,9 @@ func (c *TCPConn) write(p []byte) (int, error) {
 		now := c.st.clk.Now()
 		n, err := c.tc.Write(now, p[total:])
 		if err != nil {
-			if err == tcp.ErrWriteClosed || c.errTaken {
+			// A reset that follows the peer's FIN says that nobody reads there any more.
+			ended := err == tcp.ErrReset && !c.readShut && c.tc.ReadErr() == io.EOF
+			if err == tcp.ErrWriteClosed || c.errTaken || ended {
 				return total, netapi.Syscall(netapi.CallWrite, syscall.EPIPE)
 			}
 			c.errTaken = true
@@ -468,6 +471,7 @@ func (c *TCPConn) CloseRead() error {
 		return c.ep.Close(err)
 	}
 	now := c.st.clk.Now()
+	c.readShut = true
 	c.tc.CloseRead(now)
 	c.drive(now, tcp.OutputAll)
 	return nil
