@@ -156,6 +156,9 @@ func runProgram(args []string) error {
 		}
 		fmt.Fprintf(os.Stderr, "netduet: %s: the program has %v, the kernel's side %v\n", l.name, c.addr, l.kernel)
 	}
+	if ctx.Err() != nil {
+		return exitStatus(130)
+	}
 	cmd := exec.Command(exe, c.args...)
 	if who.uid >= 0 {
 		cmd = unprivileged(who, exe, c.args...)
