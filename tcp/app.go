@@ -217,5 +217,6 @@ func (c *Conn) SetBuffers(send, receive int) {
 	}
 	if receive > 0 {
 		c.rcvLimit = bufferLimit(receive)
+		c.rcvMost = max(c.rcvMost, c.rcvLimit)
 	}
 }

@@ -83,6 +83,7 @@ type Conn struct {
 	rcvAdv    Seq // right edge of the window as announced
 	rcvWup    Seq // RCV.NXT when an ACK was last sent
 	rcvLimit  int // buffer size
+	rcvMost   int // the largest it ever was: an announced window is not taken back
 	rcvScale  uint8
 	rcvMSS    int // largest segment seen
 	finSeq    Seq // place of the peer's FIN, if finKnown
@@ -152,6 +153,7 @@ func (c *Conn) init(cfg *Config, state State) {
 		keepAlive:  cfg.KeepAlive.withDefaults(),
 		synRetries: DefaultSynRetries,
 		rcvLimit:   bufferLimit(cfg.ReceiveBuffer),
+		rcvMost:    bufferLimit(cfg.ReceiveBuffer),
 		rcvScale:   cfg.windowScale(),
 		ato:        int64(delAckMin),
 		rtxAt:      clock.Never, probeAt: clock.Never, ackAt: clock.Never,

@@ -21,7 +21,7 @@ func established(t *testing.T, cfg Config) *wire {
 	t.Helper()
 	w := dial(t, cfg, synAck)
 	w.c.quickAcks = 0
-	w.c.lastData = 1
+	w.c.lastData = w.now
 	return w
 }
 

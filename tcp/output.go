@@ -217,7 +217,7 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		c.emitRange(now, b, seq, end)
 		c.stats.bytesOut += uint64(n)
 		c.lastSent = now
-		if c.lastData != 0 && int64(now.Sub(c.lastData)) < c.ato {
+		if n > 0 && c.lastData != 0 && int64(now.Sub(c.lastData)) < c.ato {
 			c.pingPong = true // data answers data: later ACKs can ride along
 		}
 		if c.rtxAt == clock.Never {
@@ -351,11 +351,13 @@ func (c *Conn) tsNow(now clock.Time) uint32 {
 func (c *Conn) advertise() uint16 {
 	w := c.window()
 	unit := 1 << c.rcvScale
-	// Rounding down could move the edge left, so it is rounded up (RFC 7323, section
-	// 2.4); the buffer takes the few bytes. An edge that has crept far beyond the
-	// buffer that way is held where it is.
+	// Rounding down could move the edge left, so it is rounded up; the buffer takes
+	// the few bytes. A peer that sends single bytes to a reader that has stopped gains
+	// some with each, and when the edge has crept far beyond the buffer that way, the
+	// announcement falls short of it by a part of a unit: the one case in which it
+	// moves left, and one that RFC 7323, section 2.4, has senders expect.
 	field := (w + unit - 1) >> c.rcvScale
-	if over := c.rcvBuf.buffered() + w - c.rcvLimit; over > 64<<10 {
+	if over := c.rcvBuf.buffered() + w - c.rcvMost; over > 64<<10 {
 		field = w >> c.rcvScale
 	}
 	field = min(field, 65535)

@@ -470,3 +470,12 @@ func (w *wire) happened(want Events) {
 	}
 	w.events = 0
 }
+
+func (w *wire) text(format string, a ...any) string { return fmt.Sprintf(format, a...) }
+
+// recv2 expects what the last step sent before the next segment arrives.
+func (w *wire) recv2(sent, line string) {
+	w.t.Helper()
+	w.expect(sent)
+	w.recv(line)
+}
