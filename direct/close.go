@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// drain counts connections that still deliver while the stack is being closed.
+// drain counts the connections that the stack waits for while it is being closed.
 type drain struct {
+	over func(*TCPConn) bool // whether a connection is no longer waited for
 	mu   sync.Mutex
 	left int
 	all  chan struct{} // closed when none is left
@@ -64,33 +65,57 @@ func (s *Stack) Close() error {
 	return first
 }
 
+// closeGrace is how long Close waits, when everything is delivered, for peers that
+// are about to close as well: nobody would acknowledge their FIN once we are gone.
+const closeGrace = 200 * time.Millisecond
+
 // drainConns resets the connections that the application holds and waits for the
-// others.
+// others: first until what was written is delivered, then briefly for the peers'
+// ends.
 func (s *Stack) drainConns() {
-	d := &drain{left: 1, all: make(chan struct{})}
+	for _, e := range s.table.all() {
+		if c, ok := e.kind.(*TCPConn); ok && !c.isClosed() {
+			c.abort()
+		}
+	}
+	if s.cfg.CloseTimeout <= 0 {
+		return
+	}
+	if !s.await(s.cfg.CloseTimeout, (*TCPConn).isDelivered) {
+		s.log.Warn("closing: some connections could not deliver what was written", "timeout", s.cfg.CloseTimeout)
+	}
+	s.await(min(closeGrace, s.cfg.CloseTimeout), func(c *TCPConn) bool {
+		// The reset of an undelivered connection follows anyway.
+		return c.left || !c.isDelivered()
+	})
+}
+
+func (c *TCPConn) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// await waits until over holds for every connection, for at most d, and reports
+// whether it does. over is called with the connection's lock held.
+func (s *Stack) await(d time.Duration, over func(*TCPConn) bool) bool {
+	w := &drain{left: 1, all: make(chan struct{}), over: over}
 	for _, e := range s.table.all() {
 		c, ok := e.kind.(*TCPConn)
 		if !ok {
 			continue
 		}
 		c.mu.Lock()
-		closed := c.closed
-		if closed && !c.isDelivered() && s.cfg.CloseTimeout > 0 {
-			d.add()
-			c.drain = d
+		if c.closed && !over(c) {
+			w.add()
+			c.drain = w
 		}
 		c.mu.Unlock()
-		if !closed {
-			c.abort()
-		}
 	}
-	d.done()
-	if s.cfg.CloseTimeout <= 0 {
-		return
-	}
-	t := time.NewTimer(s.cfg.CloseTimeout)
+	w.done()
+	t := time.NewTimer(d)
 	defer t.Stop()
-	// Without receivers of our own, what the peers acknowledge is polled for here.
+	// Without receivers of our own, what the peers say is polled for here.
 	var tick <-chan time.Time
 	if s.cfg.Manual {
 		ticker := time.NewTicker(time.Millisecond)
@@ -99,13 +124,12 @@ func (s *Stack) drainConns() {
 	}
 	for {
 		select {
-		case <-d.all:
-			return
+		case <-w.all:
+			return true
 		case <-tick:
 			s.Poll(s.clk.Now())
 		case <-t.C:
-			s.log.Warn("closing: some connections could not deliver what was written", "timeout", s.cfg.CloseTimeout)
-			return
+			return false
 		}
 	}
 }

@@ -225,10 +225,10 @@ func (c *TCPConn) settle(now clock.Time) {
 	}
 	if c.closed && c.isDelivered() {
 		c.delivered.wake()
-		if c.drain != nil {
-			c.drain.done()
-			c.drain = nil
-		}
+	}
+	if c.drain != nil && c.drain.over(c) {
+		c.drain.done()
+		c.drain = nil
 	}
 	if c.left {
 		c.timer.stop()

@@ -1,0 +1,68 @@
+// Package direct is a network stack in the process: Ethernet, ARP, IPv4, ICMP, UDP
+// and TCP over the raw frames of a netif.Device. [New] makes one; the result has
+// the methods of stack.Stack without importing that package, and more: native
+// addresses, statistics, neighbours, echo requests.
+//
+// It is the engine and not the protocols: those are the pure packages arp, neigh,
+// ipv4, icmp, udp and tcp, which know no time, lock or goroutine. This package has
+// the interfaces, the demultiplexing, the locks, the timers, and the types that
+// applications see. It links no driver and asks the host for nothing.
+//
+// # Receiving
+//
+// One goroutine per queue of each device reads until the queue is dry, takes the
+// time once, and does everything that a frame asks for where it stands: parse, look
+// the connection up, lock it, feed the state machine, which copies the payload. At
+// the end of the round each touched connection gets one Output, one look at its
+// timers and one wake-up. With Config.Manual there is no such goroutine, and the
+// program calls [Stack.Poll].
+//
+// Frames are the device's and are given back at once. Nothing of a frame is kept
+// but copies in accounted memory.
+//
+// # Transmitting
+//
+// Each connection has one transmitter at a time. Under the connection's lock it
+// takes a batch from Output, which pins the send buffer, and sets sending; it writes
+// to the device without the lock; it takes the lock again, calls Sent, and repeats
+// until Output gives nothing. Whoever finds sending set only leaves the mark again.
+// When the device has no room, the batch waits in the queue's stall with sending
+// still set, so that nobody else transmits, while everything else goes on: segments
+// arrive, the application may close or reset. A goroutine that exists as long as
+// something waits resumes the batches in their order.
+//
+// Datagrams, ICMP and ARP are never queued behind a full device: they are dropped
+// and counted.
+//
+// # Locks
+//
+// In this order; an arrow means that the right one may be taken while the left one
+// is held.
+//
+//	halfOpen, timeWait  →  TCPListener
+//	halfOpen            →  TCPConn
+//	TCPConn, halfOpen, timeWait  →  listeners  →  table shard
+//	TCPConn, halfOpen, timeWait, neighbors, fragments  →  timer shard
+//
+// Leaves, under which nothing else is taken but timers: neighbors, fragments,
+// pathMTU, pings, idMu, udpTable, UDPConn, stall (which enters the background gate),
+// drain. No lock at all is held during a device's Write, while an application's
+// code runs, or when a timer's owner is called. Waiting is done on channels only,
+// never on a mutex, so that virtual time passes while something waits.
+//
+// # Bounds
+//
+// Buffers, connections and the records of half-open and ended ones are charged
+// against Config.MemoryLimit; tables that peers can fill have bounds of their own
+// (neighbours, reassembly, half-open connections and accept queue of each listener,
+// TIME-WAIT records, path MTUs), and say what gives way: the oldest half-open
+// connection, the longest unused neighbour. Tables indexed by what a peer chooses
+// are keyed by a secret.
+//
+// # Deviations
+//
+// Everything listens to Linux where the standards leave freedom: the weak host
+// model, ephemeral ports from 32768 to 60999, errors that ICMP causes. ICMP
+// redirects are ignored. Broadcast echo requests are not answered (RFC 1122, section
+// 3.2.2.6, allows it). IPv4 multicast is not received.
+package direct
