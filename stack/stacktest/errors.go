@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/token"
 	"io"
 	"net"
 	"net/netip"
@@ -71,9 +72,15 @@ func describe(h *harness, err error) string {
 
 // link describes one error of a chain.
 func link(err error) string {
-	name := strings.TrimPrefix(fmt.Sprintf("%T", err), "*")
-	if reflect.TypeOf(err).Kind() == reflect.Pointer {
-		name = "*" + name
+	t, star := reflect.TypeOf(err), ""
+	if t.Kind() == reflect.Pointer {
+		t, star = t.Elem(), "*"
+	}
+	name := star + t.String()
+	if !token.IsExported(t.Name()) {
+		// Another package's type that nobody can name: whose it is, and whether it is
+		// a pointer, makes no difference to anybody.
+		name = t.Name()
 	}
 	switch e := err.(type) {
 	case *net.OpError:

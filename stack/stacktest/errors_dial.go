@@ -35,38 +35,38 @@ func dialErrors() []outcome {
 			_, port, _ := net.SplitHostPort(refusing(h))
 			return dialTo(h, "tcp", net.JoinHostPort("host.test", port))
 		}},
-		{name: "DialTimeout", need: needBlackhole, want: `*net.OpError{dial tcp - TCPAddr(HOLE:PORT)} > *net.timeoutError [deadline] timeout "dial tcp HOLE:PORT: i/o timeout"`, also: `*net.OpError{dial tcp - TCPAddr(HOLE:PORT)} > *poll.DeadlineExceededError [os.deadline] timeout "dial tcp HOLE:PORT: i/o timeout"`, run: func(h *harness) error {
+		{name: "DialTimeout", need: needBlackhole, want: `*net.OpError{dial tcp - TCPAddr(HOLE:PORT)} > timeoutError [deadline] timeout "dial tcp HOLE:PORT: i/o timeout"`, also: `*net.OpError{dial tcp - TCPAddr(HOLE:PORT)} > *poll.DeadlineExceededError [os.deadline] timeout "dial tcp HOLE:PORT: i/o timeout"`, run: func(h *harness) error {
 			ctx, cancel := context.WithTimeout(h.ctx, blip)
 			defer cancel()
 			_, err := h.a.Stack.DialContext(ctx, "tcp", h.blackhole().String())
 			return err
 		}},
-		{name: "DialCancelled", need: needBlackhole, want: `*net.OpError{dial tcp - TCPAddr(HOLE:PORT)} > net.canceledError [canceled] "dial tcp HOLE:PORT: operation was canceled"`, run: func(h *harness) error {
+		{name: "DialCancelled", need: needBlackhole, want: `*net.OpError{dial tcp - TCPAddr(HOLE:PORT)} > canceledError [canceled] "dial tcp HOLE:PORT: operation was canceled"`, run: func(h *harness) error {
 			ctx, cancel := context.WithCancel(h.ctx)
 			hole := h.blackhole().String()
 			go func() { settle(); cancel() }()
 			_, err := h.a.Stack.DialContext(ctx, "tcp", hole)
 			return err
 		}},
-		{name: "DialCancelledBefore", want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > net.canceledError [canceled] "dial tcp HOST:PORT: operation was canceled"`, run: func(h *harness) error {
+		{name: "DialCancelledBefore", want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > canceledError [canceled] "dial tcp HOST:PORT: operation was canceled"`, run: func(h *harness) error {
 			l := h.listen(h.b)
 			ctx, cancel := context.WithCancel(h.ctx)
 			cancel()
 			_, err := h.a.Stack.DialContext(ctx, "tcp", l.Addr().String())
 			return err
 		}},
-		{name: "DialTimeoutBefore", want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > *net.timeoutError [deadline] timeout "dial tcp HOST:PORT: i/o timeout"`, run: func(h *harness) error {
+		{name: "DialTimeoutBefore", want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > timeoutError [deadline] timeout "dial tcp HOST:PORT: i/o timeout"`, run: func(h *harness) error {
 			l := h.listen(h.b)
 			ctx, cancel := context.WithDeadline(h.ctx, time.Now().Add(-time.Hour))
 			defer cancel()
 			_, err := h.a.Stack.DialContext(ctx, "tcp", l.Addr().String())
 			return err
 		}},
-		{name: "DialStackClosed", want: `*net.OpError{dial tcp - -} > poll.errNetClosing [net.closed] "dial tcp: use of closed network connection"`, run: func(h *harness) error {
+		{name: "DialStackClosed", want: `*net.OpError{dial tcp - -} > errNetClosing [net.closed] "dial tcp: use of closed network connection"`, run: func(h *harness) error {
 			h.check(h.a.Stack.Close())
 			return dialTo(h, "tcp", at(h.b, 9))
 		}},
-		{name: "DialStackCloses", need: needBlackhole, want: `*net.OpError{dial tcp - -} > poll.errNetClosing [net.closed] "dial tcp: use of closed network connection"`, run: func(h *harness) error {
+		{name: "DialStackCloses", need: needBlackhole, want: `*net.OpError{dial tcp - -} > errNetClosing [net.closed] "dial tcp: use of closed network connection"`, run: func(h *harness) error {
 			hole := h.blackhole().String()
 			ended := h.async(func() error { settle(); return h.a.Stack.Close() })
 			defer ended()
@@ -89,7 +89,7 @@ func dialErrors() []outcome {
 		{name: "DialUnknownNetwork", want: `*net.OpError{dial tcp7 - -} > net.UnknownNetworkError [] "dial tcp7: unknown network tcp7"`, run: dialFrom("tcp7", "198.51.100.77:9")},
 		{name: "DialNoNetwork", want: `*net.OpError{dial  - -} > net.UnknownNetworkError [] "dial: unknown network "`, run: dialFrom("", "198.51.100.77:9")},
 		{name: "DialMissingPort", want: `*net.OpError{dial tcp - -} > *net.AddrError{"missing port in address" "FOREIGN"} [] "dial tcp: address FOREIGN: missing port in address"`, run: dialFrom("tcp", "198.51.100.77")},
-		{name: "DialNoAddress", want: `*net.OpError{dial tcp - -} > *errors.errorString [] "dial tcp: missing address"`, run: dialFrom("tcp", "")},
+		{name: "DialNoAddress", want: `*net.OpError{dial tcp - -} > errorString [] "dial tcp: missing address"`, run: dialFrom("tcp", "")},
 		{name: "DialTooManyColons", want: `*net.OpError{dial tcp - -} > *net.AddrError{"too many colons in address" "FOREIGN:PORT:80"} [] "dial tcp: address FOREIGN:PORT:80: too many colons in address"`, run: dialFrom("tcp", "198.51.100.77:80:80")},
 		{name: "DialMissingBracket", want: `*net.OpError{dial tcp - -} > *net.AddrError{"missing ']' in address" "[::1:80"} [] "dial tcp: address [::1:80: missing ']' in address"`, run: dialFrom("tcp", "[::1:80")},
 		{name: "DialPortTooLarge", want: `*net.OpError{dial tcp - -} > *net.AddrError{"invalid port" "65536"} [] "dial tcp: address 65536: invalid port"`, run: dialFrom("tcp", "198.51.100.77:65536")},
@@ -101,7 +101,7 @@ func dialErrors() []outcome {
 		{name: "DialUDPUnknownHost", dns: true, want: `*net.OpError{dial udp - -} > *net.DNSError{"no such host" "nobody.test" found=false temporary=false} [] "dial udp: lookup nobody.test on SERVER: no such host"`, run: dialFrom("udp", "nobody.test:9")},
 		{name: "DialUDPMissingPort", want: `*net.OpError{dial udp - -} > *net.AddrError{"missing port in address" "FOREIGN"} [] "dial udp: address FOREIGN: missing port in address"`, run: dialFrom("udp", "198.51.100.77")},
 		{name: "DialUDPUnknownNetwork", want: `*net.OpError{dial udp5 - -} > net.UnknownNetworkError [] "dial udp5: unknown network udp5"`, run: dialFrom("udp5", "198.51.100.77:9")},
-		{name: "DialUDPCancelledBefore", want: `*net.OpError{dial udp - UDPAddr(HOST:PORT)} > net.canceledError [canceled] "dial udp HOST:PORT: operation was canceled"`, run: func(h *harness) error {
+		{name: "DialUDPCancelledBefore", want: `*net.OpError{dial udp - UDPAddr(HOST:PORT)} > canceledError [canceled] "dial udp HOST:PORT: operation was canceled"`, run: func(h *harness) error {
 			ctx, cancel := context.WithCancel(h.ctx)
 			cancel()
 			_, err := h.a.Stack.DialContext(ctx, "udp", at(h.b, 9))
@@ -147,7 +147,7 @@ func listenErrors() []outcome {
 		{name: "ListenPortTooLarge", want: `*net.OpError{listen tcp - -} > *net.AddrError{"invalid port" "70000"} [] "listen tcp: address 70000: invalid port"`, run: listenOn("tcp", "198.51.100.77:70000")},
 		{name: "ListenUnknownService", want: `*net.OpError{listen tcp - -} > *net.DNSError{"unknown port" "tcp/nosuchservice" found=false temporary=false} [] "listen tcp: lookup tcp/nosuchservice: unknown port"`, run: listenOn("tcp", "198.51.100.77:nosuchservice")},
 		{name: "ListenWrongFamily", want: `*net.OpError{listen tcp6 - -} > *net.AddrError{"no suitable address found" "FOREIGN"} [] "listen tcp6: address FOREIGN: no suitable address found"`, run: listenOn("tcp6", "198.51.100.77:0")},
-		{name: "ListenStackClosed", want: `*net.OpError{listen tcp - -} > poll.errNetClosing [net.closed] "listen tcp: use of closed network connection"`, run: func(h *harness) error {
+		{name: "ListenStackClosed", want: `*net.OpError{listen tcp - -} > errNetClosing [net.closed] "listen tcp: use of closed network connection"`, run: func(h *harness) error {
 			h.check(h.b.Stack.Close())
 			return listenOn("tcp", "198.51.100.77:0")(h)
 		}},
@@ -167,7 +167,7 @@ func listenErrors() []outcome {
 		{name: "ListenPacketUnknownNetwork", want: `*net.OpError{listen udp5 - -} > net.UnknownNetworkError [] "listen udp5: unknown network udp5"`, run: listenPacketOn("udp5", "198.51.100.77:0")},
 		{name: "ListenPacketWrongKind", want: `*net.OpError{listen tcp - TCPAddr(FOREIGN:PORT)} > *net.AddrError{"unexpected address type" "FOREIGN:PORT"} [] "listen tcp FOREIGN:PORT: address FOREIGN:PORT: unexpected address type"`, run: listenPacketOn("tcp", "198.51.100.77:0")},
 		{name: "ListenPacketMissingPort", want: `*net.OpError{listen udp - -} > *net.AddrError{"missing port in address" "FOREIGN"} [] "listen udp: address FOREIGN: missing port in address"`, run: listenPacketOn("udp", "198.51.100.77")},
-		{name: "ListenPacketStackClosed", want: `*net.OpError{listen udp - -} > poll.errNetClosing [net.closed] "listen udp: use of closed network connection"`, run: func(h *harness) error {
+		{name: "ListenPacketStackClosed", want: `*net.OpError{listen udp - -} > errNetClosing [net.closed] "listen udp: use of closed network connection"`, run: func(h *harness) error {
 			h.check(h.b.Stack.Close())
 			return listenPacketOn("udp", "198.51.100.77:0")(h)
 		}},

@@ -63,7 +63,7 @@ func onClosedListener(f func(l tcpListener) error) func(h *harness) error {
 
 func streamErrors() []outcome {
 	return []outcome{
-		{name: "ReadEOF", want: `*errors.errorString [EOF] "EOF"`, run: func(h *harness) error {
+		{name: "ReadEOF", want: `errorString [EOF] "EOF"`, run: func(h *harness) error {
 			a, b := h.connect()
 			h.check(b.Close())
 			return read1(a)
@@ -77,7 +77,7 @@ func streamErrors() []outcome {
 			c.SetReadDeadline(past())
 			return read1(c)
 		})},
-		{name: "ReadAfterCloseRead", want: `*errors.errorString [EOF] "EOF"`, run: onConn(func(c tcpConn) error {
+		{name: "ReadAfterCloseRead", want: `errorString [EOF] "EOF"`, run: onConn(func(c tcpConn) error {
 			c.CloseRead()
 			return read1(c)
 		})},
@@ -156,66 +156,66 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func closedErrors() []outcome {
 	return []outcome{
-		{name: "ReadClosed", want: `*net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return read1(c) })},
-		{name: "ReadCloses", want: `*net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
+		{name: "ReadClosed", want: `*net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return read1(c) })},
+		{name: "ReadCloses", want: `*net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
 			a, _ := h.connect()
 			ended := h.async(func() error { settle(); return a.Close() })
 			defer ended()
 			return read1(a)
 		}},
-		{name: "ReadStackCloses", want: `*net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
+		{name: "ReadStackCloses", want: `*net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
 			a, _ := h.connect()
 			ended := h.async(func() error { settle(); return h.a.Stack.Close() })
 			defer ended()
 			return read1(a)
 		}},
-		{name: "WriteClosed", want: `*net.OpError{write tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "write tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
+		{name: "WriteClosed", want: `*net.OpError{write tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "write tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
 			_, err := c.Write([]byte("x"))
 			return err
 		})},
-		{name: "CloseClosed", want: `*net.OpError{close tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "close tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(tcpConn.Close)},
-		{name: "CloseReadClosed", want: `*net.OpError{close tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "close tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(tcpConn.CloseRead)},
-		{name: "CloseWriteClosed", want: `*net.OpError{close tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "close tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(tcpConn.CloseWrite)},
-		{name: "WriteToClosed", want: `*net.OpError{writeto tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > *net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "writeto tcp HOST:PORT->HOST:PORT: read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
+		{name: "CloseClosed", want: `*net.OpError{close tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "close tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(tcpConn.Close)},
+		{name: "CloseReadClosed", want: `*net.OpError{close tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "close tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(tcpConn.CloseRead)},
+		{name: "CloseWriteClosed", want: `*net.OpError{close tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "close tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(tcpConn.CloseWrite)},
+		{name: "WriteToClosed", want: `*net.OpError{writeto tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > *net.OpError{read tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "writeto tcp HOST:PORT->HOST:PORT: read tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
 			_, err := c.WriteTo(io.Discard)
 			return err
 		})},
-		{name: "ReadFromClosed", want: `*net.OpError{readfrom tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > *net.OpError{write tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "readfrom tcp HOST:PORT->HOST:PORT: write tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
+		{name: "ReadFromClosed", want: `*net.OpError{readfrom tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > *net.OpError{write tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "readfrom tcp HOST:PORT->HOST:PORT: write tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
 			_, err := c.ReadFrom(io.LimitReader(zeros{}, 1<<20))
 			return err
 		})},
-		{name: "SetDeadlineClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetDeadline(time.Time{}) })},
-		{name: "SetReadDeadlineClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetReadDeadline(time.Time{}) })},
-		{name: "SetWriteDeadlineClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetWriteDeadline(time.Time{}) })},
-		{name: "SetNoDelayClosed", want: `*net.OpError{set tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetNoDelay(true) })},
-		{name: "SetLingerClosed", want: `*net.OpError{set tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetLinger(0) })},
-		{name: "SetKeepAliveConfigClosed", want: `*net.OpError{set tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
+		{name: "SetDeadlineClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetDeadline(time.Time{}) })},
+		{name: "SetReadDeadlineClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetReadDeadline(time.Time{}) })},
+		{name: "SetWriteDeadlineClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetWriteDeadline(time.Time{}) })},
+		{name: "SetNoDelayClosed", want: `*net.OpError{set tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetNoDelay(true) })},
+		{name: "SetLingerClosed", want: `*net.OpError{set tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetLinger(0) })},
+		{name: "SetKeepAliveConfigClosed", want: `*net.OpError{set tcp TCPAddr(HOST:PORT) TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT->HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error {
 			return c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
 		})},
-		{name: "SetReadBufferClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetReadBuffer(8192) })},
-		{name: "SetWriteBufferClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetWriteBuffer(8192) })},
-		{name: "AcceptClosed", want: `*net.OpError{accept tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "accept tcp HOST:PORT: use of closed network connection"`, run: onClosedListener(func(l tcpListener) error { _, err := l.Accept(); return err })},
-		{name: "AcceptCloses", want: `*net.OpError{accept tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "accept tcp HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
+		{name: "SetReadBufferClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetReadBuffer(8192) })},
+		{name: "SetWriteBufferClosed", want: `*net.OpError{set tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "set tcp HOST:PORT: use of closed network connection"`, run: onClosed(func(c tcpConn) error { return c.SetWriteBuffer(8192) })},
+		{name: "AcceptClosed", want: `*net.OpError{accept tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "accept tcp HOST:PORT: use of closed network connection"`, run: onClosedListener(func(l tcpListener) error { _, err := l.Accept(); return err })},
+		{name: "AcceptCloses", want: `*net.OpError{accept tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "accept tcp HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
 			l := h.listen(h.b)
 			ended := h.async(func() error { settle(); return l.Close() })
 			defer ended()
 			_, err := l.Accept()
 			return err
 		}},
-		{name: "AcceptStackCloses", want: `*net.OpError{accept tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "accept tcp HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
+		{name: "AcceptStackCloses", want: `*net.OpError{accept tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "accept tcp HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
 			l := h.listen(h.b)
 			ended := h.async(func() error { settle(); return h.b.Stack.Close() })
 			defer ended()
 			_, err := l.Accept()
 			return err
 		}},
-		{name: "AcceptClosedWildcard", want: `*net.OpError{accept tcp4 - TCPAddr(ANY:PORT)} > poll.errNetClosing [net.closed] "accept tcp4 ANY:PORT: use of closed network connection"`, run: func(h *harness) error {
+		{name: "AcceptClosedWildcard", want: `*net.OpError{accept tcp4 - TCPAddr(ANY:PORT)} > errNetClosing [net.closed] "accept tcp4 ANY:PORT: use of closed network connection"`, run: func(h *harness) error {
 			l := h.listenAt(h.b, "tcp4", ":0")
 			h.check(l.Close())
 			_, err := l.Accept()
 			return err
 		}},
-		{name: "ListenerCloseClosed", want: `*net.OpError{close tcp - TCPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "close tcp HOST:PORT: use of closed network connection"`, run: onClosedListener(tcpListener.Close)},
-		{name: "ListenerSetDeadlineClosed", want: `poll.errNetClosing [net.closed] "use of closed network connection"`, run: onClosedListener(func(l tcpListener) error { return l.SetDeadline(time.Time{}) })},
+		{name: "ListenerCloseClosed", want: `*net.OpError{close tcp - TCPAddr(HOST:PORT)} > errNetClosing [net.closed] "close tcp HOST:PORT: use of closed network connection"`, run: onClosedListener(tcpListener.Close)},
+		{name: "ListenerSetDeadlineClosed", want: `errNetClosing [net.closed] "use of closed network connection"`, run: onClosedListener(func(l tcpListener) error { return l.SetDeadline(time.Time{}) })},
 	}
 }

@@ -71,11 +71,11 @@ func udpErrors() []outcome {
 			return err
 		})},
 		{name: "UDPWriteUnconnected", want: `*net.OpError{write udp UDPAddr(HOST:PORT) -} > *os.SyscallError{write} > syscall.Errno [EDESTADDRREQ] "write udp HOST:PORT: write: destination address required"`, run: onUDP(func(u udpConn) error { _, err := u.Write(buf[:]); return err })},
-		{name: "UDPWriteToConnected", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(HOST:PORT)} > *errors.errorString [net.connected] "write udp HOST:PORT->HOST:PORT: use of WriteTo with pre-connected connection"`, run: onDialledUDP(func(u udpConn) error {
+		{name: "UDPWriteToConnected", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(HOST:PORT)} > errorString [net.connected] "write udp HOST:PORT->HOST:PORT: use of WriteTo with pre-connected connection"`, run: onDialledUDP(func(u udpConn) error {
 			_, err := u.WriteTo(buf[:], u.RemoteAddr())
 			return err
 		})},
-		{name: "UDPWriteToAddrPortConnected", want: `*net.OpError{write udp UDPAddr(HOST:PORT) udp(HOST:PORT)} > *errors.errorString [net.connected] "write udp HOST:PORT->HOST:PORT: use of WriteTo with pre-connected connection"`, run: onDialledUDP(func(u udpConn) error {
+		{name: "UDPWriteToAddrPortConnected", want: `*net.OpError{write udp UDPAddr(HOST:PORT) udp(HOST:PORT)} > errorString [net.connected] "write udp HOST:PORT->HOST:PORT: use of WriteTo with pre-connected connection"`, run: onDialledUDP(func(u udpConn) error {
 			_, err := u.WriteToUDPAddrPort(buf[:], u.RemoteAddr().(*net.UDPAddr).AddrPort())
 			return err
 		})},
@@ -83,11 +83,11 @@ func udpErrors() []outcome {
 			_, err := u.WriteTo(buf[:], &net.TCPAddr{IP: foreign().AsSlice(), Port: 9})
 			return err
 		})},
-		{name: "UDPWriteToNobody", want: `*net.OpError{write udp UDPAddr(HOST:PORT) udp(invalid AddrPort)} > *errors.errorString [] "write udp HOST:PORT->invalid AddrPort: missing address"`, run: onUDP(func(u udpConn) error {
+		{name: "UDPWriteToNobody", want: `*net.OpError{write udp UDPAddr(HOST:PORT) udp(invalid AddrPort)} > errorString [] "write udp HOST:PORT->invalid AddrPort: missing address"`, run: onUDP(func(u udpConn) error {
 			_, err := u.WriteToUDPAddrPort(buf[:], netip.AddrPort{})
 			return err
 		})},
-		{name: "UDPWriteToNilUDP", want: `*net.OpError{write udp UDPAddr(HOST:PORT) -} > *errors.errorString [] "write udp HOST:PORT: missing address"`, run: onUDP(func(u udpConn) error {
+		{name: "UDPWriteToNilUDP", want: `*net.OpError{write udp UDPAddr(HOST:PORT) -} > errorString [] "write udp HOST:PORT: missing address"`, run: onUDP(func(u udpConn) error {
 			_, err := u.WriteToUDP(buf[:], nil)
 			return err
 		})},
@@ -103,22 +103,22 @@ func udpErrors() []outcome {
 			_, err := u.Write(make([]byte, 65_508))
 			return err
 		})},
-		{name: "UDPReadClosed", want: `*net.OpError{read udp UDPAddr(HOST:PORT) -} > poll.errNetClosing [net.closed] "read udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error { _, _, err := u.ReadFrom(buf[:]); return err })},
-		{name: "UDPWriteClosed", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(FOREIGN:PORT)} > poll.errNetClosing [net.closed] "write udp HOST:PORT->FOREIGN:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error {
+		{name: "UDPReadClosed", want: `*net.OpError{read udp UDPAddr(HOST:PORT) -} > errNetClosing [net.closed] "read udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error { _, _, err := u.ReadFrom(buf[:]); return err })},
+		{name: "UDPWriteClosed", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(FOREIGN:PORT)} > errNetClosing [net.closed] "write udp HOST:PORT->FOREIGN:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error {
 			_, err := u.WriteTo(buf[:], &net.UDPAddr{IP: foreign().AsSlice(), Port: 9})
 			return err
 		})},
-		{name: "UDPCloseClosed", want: `*net.OpError{close udp UDPAddr(HOST:PORT) -} > poll.errNetClosing [net.closed] "close udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(udpConn.Close)},
-		{name: "UDPSetDeadlineClosed", want: `*net.OpError{set udp - UDPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error { return u.SetDeadline(time.Time{}) })},
-		{name: "UDPSetReadBufferClosed", want: `*net.OpError{set udp - UDPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "set udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error { return u.SetReadBuffer(8192) })},
-		{name: "UDPReadStackCloses", want: `*net.OpError{read udp UDPAddr(HOST:PORT) -} > poll.errNetClosing [net.closed] "read udp HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
+		{name: "UDPCloseClosed", want: `*net.OpError{close udp UDPAddr(HOST:PORT) -} > errNetClosing [net.closed] "close udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(udpConn.Close)},
+		{name: "UDPSetDeadlineClosed", want: `*net.OpError{set udp - UDPAddr(HOST:PORT)} > errNetClosing [net.closed] "set udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error { return u.SetDeadline(time.Time{}) })},
+		{name: "UDPSetReadBufferClosed", want: `*net.OpError{set udp - UDPAddr(HOST:PORT)} > errNetClosing [net.closed] "set udp HOST:PORT: use of closed network connection"`, run: onClosedUDP(func(u udpConn) error { return u.SetReadBuffer(8192) })},
+		{name: "UDPReadStackCloses", want: `*net.OpError{read udp UDPAddr(HOST:PORT) -} > errNetClosing [net.closed] "read udp HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
 			u := h.listenUDP(h.b)
 			ended := h.async(func() error { settle(); return h.b.Stack.Close() })
 			defer ended()
 			_, _, err := u.ReadFrom(buf[:])
 			return err
 		}},
-		{name: "UDPReadDialledStackCloses", want: `*net.OpError{read udp UDPAddr(HOST:PORT) UDPAddr(HOST:PORT)} > poll.errNetClosing [net.closed] "read udp HOST:PORT->HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
+		{name: "UDPReadDialledStackCloses", want: `*net.OpError{read udp UDPAddr(HOST:PORT) UDPAddr(HOST:PORT)} > errNetClosing [net.closed] "read udp HOST:PORT->HOST:PORT: use of closed network connection"`, run: func(h *harness) error {
 			u := h.dialUDP(h.a, h.listenUDP(h.b).LocalAddr())
 			ended := h.async(func() error { settle(); return h.a.Stack.Close() })
 			defer ended()
