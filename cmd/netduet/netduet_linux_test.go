@@ -386,7 +386,12 @@ func testDemo(t *testing.T, o netnstest.Options, backend string) {
 		return
 	}
 	netduet := filepath.Join(tools(t, "netsocket", "cmd/netduet"), "netduet")
-	out, bad, status := invoke(t, netduet, "demo", "-mib", "4", "-backend", backend)
+	args := []string{"demo", "-mib", "4", "-backend", backend}
+	file := filepath.Join(t.TempDir(), "demo.pcapng")
+	if backend == "direct" {
+		args = append(args, "-pcap", file)
+	}
+	out, bad, status := invoke(t, netduet, args...)
 	if status != 0 || bad != "" {
 		t.Fatalf("status %d\n%s%s", status, out, bad)
 	}
@@ -397,6 +402,36 @@ func testDemo(t *testing.T, o netnstest.Options, backend string) {
 		}
 	}
 	left(t)
+	if backend == "direct" {
+		checkCapture(t, file)
+	}
+}
+
+// checkCapture looks for the demo's traffic in the file, by tshark where there is
+// one.
+func checkCapture(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both servers' sections, and 4 MiB three times.
+	if n := bytes.Count(b, []byte{0x0a, 0x0d, 0x0d, 0x0a}); n < 2 || len(b) < 12<<20 {
+		t.Errorf("%d sections in %d bytes", n, len(b))
+	}
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		t.Log("no tshark to read the file with")
+		return
+	}
+	for filter, least := range map[string]int{
+		"icmp.type==8": 200, "icmp.type==0": 200, "udp.port==7": 2000, "http.response.code==200": 101, "tcp.flags.syn==1": 402,
+	} {
+		out, err := exec.Command(tshark, "-r", file, "-Y", filter, "-T", "fields", "-e", "frame.number").Output()
+		if n := bytes.Count(out, []byte("\n")); err != nil || n < least {
+			t.Errorf("tshark finds %d frames of %s, want at least %d: %v", n, filter, least, err)
+		}
+	}
 }
 
 func checkDemo(t *testing.T, out string) {
@@ -421,11 +456,15 @@ func TestDemoWithoutTun(t *testing.T) {
 	}
 	netduet := filepath.Join(tools(t, "netsocket", "cmd/netduet"), "netduet")
 	netnstest.MountTun(t, 0)
-	out, bad, status := invoke(t, netduet, "demo", "-mib", "4")
+	file := filepath.Join(t.TempDir(), "demo.pcapng")
+	out, bad, status := invoke(t, netduet, "demo", "-mib", "4", "-pcap", file)
 	if status != 0 || bad != "" {
 		t.Fatalf("status %d\n%s%s", status, out, bad)
 	}
 	checkDemo(t, out)
+	if info, err := os.Stat(file); err != nil || info.Size() < 12<<20 {
+		t.Errorf("captured: %v, %v", info, err)
+	}
 	if !strings.Contains(out, "no tap can be made: open /dev/net/tun: no such file or directory") {
 		t.Errorf("it does not say why:\n%s", out)
 	}
