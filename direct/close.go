@@ -60,6 +60,9 @@ func (s *Stack) Close() error {
 	s.background.close()
 	s.timers.close()
 	s.fragments.close()
+	for _, ifc := range s.ifaces {
+		ifc.forgetNeighbors()
+	}
 	s.forgetAll()
 	close(s.closed)
 	return first
@@ -159,6 +162,9 @@ func (s *Stack) forgetAll() {
 		case *TCPConn:
 			r.mu.Lock()
 			r.stackClosed = true
+			if !r.left {
+				r.leave(nil)
+			}
 			r.settle(s.clk.Now())
 			r.mu.Unlock()
 		}

@@ -180,6 +180,18 @@ func (ifc *iface) perform(now clock.Time, acts []neigh.Action[*held]) {
 	}
 }
 
+// forgetNeighbors drops what still waits for a neighbour.
+func (ifc *iface) forgetNeighbors() {
+	n := &ifc.neighbors
+	if n.table == nil {
+		return
+	}
+	n.mu.Lock()
+	acts := n.table.Flush(nil)
+	n.mu.Unlock()
+	ifc.perform(ifc.st.clk.Now(), acts)
+}
+
 // sendARP sends p to the station dst.
 func (ifc *iface) sendARP(p *arp.Packet, dst ethernet.Addr) {
 	var b [headroom + arp.PacketLen]byte
