@@ -51,7 +51,7 @@ func demoTap(ctx context.Context, c *demoConfig, r *report, pcap *os.File) error
 	for _, name := range []string{"echo", "httpd"} {
 		r.progress("building %s with -tags net%s", name, c.backend)
 		if err := build(ctx, c.backend, module+"/examples/"+name, filepath.Join(dir, name)); err != nil {
-			return err
+			return fmt.Errorf("%w (the demo builds its examples: start it inside the checkout)", err)
 		}
 	}
 	r.say("built echo and httpd with -tags net%s", c.backend)

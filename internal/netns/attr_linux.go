@@ -2,9 +2,7 @@ package netns
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,22 +39,6 @@ func UserAttr() *syscall.SysProcAttr {
 func Forbidden(err error) bool {
 	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSPC) ||
 		errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)
-}
-
-// Check tries whether [Attr] works here by starting a process that does nothing
-// in a namespace of its own: the program exe with args. It returns nil or an error
-// that says what is forbidden.
-func Check(exe string, args ...string) error {
-	cmd := exec.Command(exe, args...)
-	cmd.SysProcAttr = Attr()
-	err := cmd.Run()
-	if err == nil {
-		return nil
-	}
-	if Forbidden(err) {
-		return fmt.Errorf("this machine does not let user %d make a network namespace: %w", os.Geteuid(), err)
-	}
-	return fmt.Errorf("starting a process in a network namespace: %w", err)
 }
 
 func hasCapability(c int) bool {

@@ -71,7 +71,7 @@ func newQueue(d *Device, fd, hdr int, order binary.ByteOrder, pool *netif.Pool) 
 func (q *queue) close() {
 	q.cancel.disarm()
 	q.file.Close()
-	q.room.wait()
+	q.room.end()
 }
 
 // Read implements netif.Queue.

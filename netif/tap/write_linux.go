@@ -109,13 +109,14 @@ type room struct {
 	mu    sync.Mutex
 	wake  chan struct{} // closed when there is room, nil while there is
 	group sync.WaitGroup
+	over  bool // the device was closed: nobody is to be started any more
 }
 
 // await has the poller tell when conn takes frames again.
 func (r *room) await(conn syscall.RawConn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.wake != nil {
+	if r.wake != nil || r.over {
 		return
 	}
 	r.wake = make(chan struct{})
@@ -143,4 +144,10 @@ func (q *queue) Writable() <-chan struct{} {
 	return q.room.wake
 }
 
-func (r *room) wait() { r.group.Wait() }
+// end waits for the goroutine, which ends because the file was closed.
+func (r *room) end() {
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
+	r.group.Wait()
+}
