@@ -125,6 +125,8 @@ func stackCloseUnsent(h *harness, host Host, c, peer tcpConn) {
 	h.check(err)
 	h.check(host.Stack.Close())
 	wait()
+	// Nobody is left to acknowledge the end of the other direction.
+	h.check(peer.SetLinger(0))
 }
 
 func testStackCloseUnsentDialled(h *harness) {
