@@ -45,10 +45,8 @@ func (s *Stack) Close() error {
 	s.udpSockets.closeAll()
 	s.drainConns()
 	// What is left delivered nothing within its time.
-	for _, e := range s.table.all() {
-		if c, ok := e.kind.(*TCPConn); ok {
-			c.abortUndelivered()
-		}
+	for _, c := range s.conns.all() {
+		c.abortUndelivered()
 	}
 	s.cancel()
 	var first error
@@ -76,8 +74,8 @@ const closeGrace = 200 * time.Millisecond
 // others: first until what was written is delivered, then briefly for the peers'
 // ends.
 func (s *Stack) drainConns() {
-	for _, e := range s.table.all() {
-		if c, ok := e.kind.(*TCPConn); ok && !c.isClosed() {
+	for _, c := range s.conns.all() {
+		if !c.isClosed() {
 			c.abort()
 		}
 	}
@@ -103,11 +101,7 @@ func (c *TCPConn) isClosed() bool {
 // whether it does. over is called with the connection's lock held.
 func (s *Stack) await(d time.Duration, over func(*TCPConn) bool) bool {
 	w := &drain{left: 1, all: make(chan struct{}), over: over}
-	for _, e := range s.table.all() {
-		c, ok := e.kind.(*TCPConn)
-		if !ok {
-			continue
-		}
+	for _, c := range s.conns.all() {
 		c.mu.Lock()
 		if c.closed && !over(c) {
 			w.add()
@@ -159,14 +153,15 @@ func (s *Stack) forgetAll() {
 			r.mu.Unlock()
 		case *halfOpen:
 			r.end()
-		case *TCPConn:
-			r.mu.Lock()
-			r.stackClosed = true
-			if !r.left {
-				r.leave(nil)
-			}
-			r.settle(s.clk.Now())
-			r.mu.Unlock()
 		}
+	}
+	for _, c := range s.conns.all() {
+		c.mu.Lock()
+		c.stackClosed = true
+		if !c.left {
+			c.leave(nil)
+		}
+		c.conclude(s.clk.Now())
+		c.mu.Unlock()
 	}
 }

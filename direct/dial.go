@@ -131,8 +131,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 	c.mu.Lock()
 	if errno := s.dial(c); errno != 0 {
 		c.mu.Unlock()
-		s.mem.credit(connCharge)
-		s.count.tcp.connections.Add(-1)
+		s.forgetConn(c)
 		call := netapi.CallConnect
 		if errno == syscall.EADDRINUSE {
 			call = netapi.CallBind

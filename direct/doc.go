@@ -45,7 +45,7 @@
 //	TCPConn, halfOpen, timeWait, neighbors, fragments  →  timer shard
 //
 // Leaves, under which nothing else is taken but timers: neighbors, fragments,
-// pathMTU, pings, idMu, udpTable, UDPConn, stall (which enters the background gate),
+// pathMTU, pings, idMu, connList, udpTable, UDPConn, stall (which enters the background gate),
 // drain. No lock at all is held during a device's Write, while an application's
 // code runs, or when a timer's owner is called. Waiting is done on channels only,
 // never on a mutex, so that virtual time passes while something waits.

@@ -38,6 +38,7 @@ type Stack struct {
 	dns     *dnsclient.Client
 
 	table      table
+	conns      connList
 	listeners  listeners
 	udpSockets udpTable
 	ports      portTable

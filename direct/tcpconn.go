@@ -39,11 +39,12 @@ type TCPConn struct {
 	queue          int  // transmit hint: the queue that the peer's segments arrive on
 	progress       bool // the peer has acknowledged something since hop was looked up
 
-	touched  bool // in a receiver's list
-	left     bool // no longer in the table
-	released bool // buffers and accounting are given back
-	dialed   bool // holds a port among the dialled ones
-	pending  bool // in a listener's accept queue
+	over     tcp.Events // EventClosed or EventTimeWait has come
+	touched  bool       // in a receiver's list
+	left     bool       // no longer in the table
+	released bool       // buffers and accounting are given back
+	dialed   bool       // holds a port among the dialled ones
+	pending  bool       // in a listener's accept queue
 
 	// The application.
 	closed      bool // Close was called
@@ -58,6 +59,56 @@ type TCPConn struct {
 	writable    waiter
 	delivered   waiter // Close with a linger time
 	drain       *drain // Stack.Close
+
+	prev, next *TCPConn // guarded by connList
+}
+
+// connList is all connections whose memory is accounted for, those that have left
+// the table and that the application has not closed yet included. Its lock is a
+// leaf.
+type connList struct {
+	mu    sync.Mutex
+	first *TCPConn
+}
+
+func (l *connList) add(c *TCPConn) {
+	l.mu.Lock()
+	if c.next = l.first; c.next != nil {
+		c.next.prev = c
+	}
+	l.first = c
+	l.mu.Unlock()
+}
+
+func (l *connList) remove(c *TCPConn) {
+	l.mu.Lock()
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	l.mu.Unlock()
+}
+
+// all returns a snapshot.
+func (l *connList) all() (list []*TCPConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := l.first; c != nil; c = c.next {
+		list = append(list, c)
+	}
+	return list
+}
+
+// forgetConn undoes newConn.
+func (s *Stack) forgetConn(c *TCPConn) {
+	s.conns.remove(c)
+	s.mem.credit(connCharge)
+	s.count.tcp.connections.Add(-1)
 }
 
 // errClosed is what operations on closed connections and stacks fail with.
@@ -72,6 +123,7 @@ func (s *Stack) newConn() (*TCPConn, bool) {
 	}
 	c := &TCPConn{st: s, linger: -1, keepAlive: defaultKeepAlive()}
 	c.kind = c
+	s.conns.add(c)
 	s.count.tcp.connections.Add(1)
 	return c, true
 }
@@ -158,7 +210,7 @@ func (c *TCPConn) expired(now clock.Time) {
 // writes.
 func (c *TCPConn) drive(now clock.Time, mode tcp.OutputMode) {
 	c.output(now, mode)
-	c.settle(now)
+	c.settle(now, mode)
 }
 
 // output is the transmitter: see the package documentation.
@@ -206,8 +258,10 @@ func (c *TCPConn) resumed(tb *txBatch) {
 	c.drive(now, tcp.OutputAll)
 }
 
-// settle passes on what happened. c.mu is held.
-func (c *TCPConn) settle(now clock.Time) {
+// settle passes on what happened, and ends the connection if it has ended. The
+// latter waits for the last Output: until then the transmitter is at work, or ACKs
+// are held back, and whoever does that Output comes here again. c.mu is held.
+func (c *TCPConn) settle(now clock.Time, mode tcp.OutputMode) {
 	ev := c.tc.Events()
 	if ev&(tcp.EventReadable|tcp.EventError|tcp.EventClosed) != 0 {
 		c.readable.wake()
@@ -215,11 +269,23 @@ func (c *TCPConn) settle(now clock.Time) {
 	if ev&(tcp.EventWritable|tcp.EventEstablished|tcp.EventError|tcp.EventClosed) != 0 {
 		c.writable.wake()
 	}
+	c.over |= ev & (tcp.EventClosed | tcp.EventTimeWait)
+	if !c.sending && mode == tcp.OutputAll {
+		c.conclude(now)
+	}
+	if !c.left {
+		c.timer.want(c.tc.Deadline())
+	}
+}
+
+// conclude does what the end of a connection asks for, and tells those who wait for
+// it. c.mu is held.
+func (c *TCPConn) conclude(now clock.Time) {
 	if !c.left {
 		switch {
-		case ev&tcp.EventClosed != 0:
+		case c.over&tcp.EventClosed != 0:
 			c.leave(nil)
-		case ev&tcp.EventTimeWait != 0:
+		case c.over&tcp.EventTimeWait != 0:
 			c.leave(c.st.newTimeWait(c, now))
 		}
 	}
@@ -232,17 +298,14 @@ func (c *TCPConn) settle(now clock.Time) {
 	}
 	if c.left {
 		c.timer.stop()
-		if (c.closed || c.stackClosed) && !c.sending && !c.released {
+		if (c.closed || c.stackClosed) && !c.released {
 			c.released = true
 			c.tc.Release()
-			c.st.mem.credit(connCharge)
-			c.st.count.tcp.connections.Add(-1)
+			c.st.forgetConn(c)
 			c.readDeadline.Stop()
 			c.writeDeadline.Stop()
 		}
-		return
 	}
-	c.timer.want(c.tc.Deadline())
 }
 
 // isDelivered reports whether the peer has acknowledged all that the application
