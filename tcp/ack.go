@@ -32,7 +32,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	// RFC 5681, section 2: what counts as a duplicate.
 	// With SACK, RFC 6675, section 2, asks for nothing but news.
 	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 &&
-		(sacked || !c.useSACK && seg.Len() == 0 && c.sndWnd == window)
+		(sacked || !c.useSACK && seg.Len() == 0 && int(seg.Window)<<c.sndScale == window)
 	c.recover(now, acked, dup)
 	if n := int(c.delivered - delivered); n > 0 || acked > 0 {
 		c.cc.OnAck(AckInfo{
@@ -42,6 +42,16 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 			Limited:    c.limited || c.cc.Window() < c.cc.Threshold() && 2*flight >= c.cc.Window(),
 			Recovering: c.recovery == recoveryFast,
 		})
+	}
+	if c.sndWnd > 0 && window == 0 && c.recovery == recoveryLoss && c.ranges.count > 0 {
+		// What was repeated into the closed window was dropped there, and the timer may
+		// be minutes away by now.
+		for i := range c.ranges.count {
+			if r := c.ranges.at(i); r.flags&rangeRetrans != 0 {
+				c.markLost(r)
+			}
+		}
+		c.rtxAt = now.Add(c.rtt.timeout(0))
 	}
 	if c.limited && c.limitedEnd.Less(c.sndUna) {
 		c.limited = false
@@ -164,6 +174,9 @@ func (c *Conn) forget(r *sentRange, n int) {
 // whether anything was news.
 func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
 	before := c.sackedOut
+	// What we sent consists of segments, and blocks of honest peers end where those do;
+	// a few of them may have been cut otherwise on the way.
+	limit := 2*c.outstanding()/c.payloadMSS() + 64
 	for _, block := range seg.Options.SACK[:seg.Options.NSACK] {
 		if !block.Left.Less(block.Right) || block.Left.Less(c.sndUna) || c.sndNxt.Less(block.Right) ||
 			block.Left.LessEq(seg.Ack) {
@@ -180,8 +193,8 @@ func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
 				continue
 			}
 			left, right := r.seq.Less(block.Left), block.Right.Less(r.end)
-			if (left || right) && c.ranges.count >= 2*maxRanges {
-				i++ // nobody who is honest divides so much
+			if (left || right) && c.ranges.count >= limit {
+				i++
 				continue
 			}
 			if left {

@@ -6,6 +6,9 @@ import (
 	"github.com/netduet/netduet/clock"
 )
 
+// minPayload is the least that a segment can hold beside its options.
+const minPayload = minMSS - 40
+
 // Check tests the invariants of a connection; drained says that Output has just
 // given its last segment, and nothing may be owed any more.
 func (c *Conn) Check(drained bool) error {
@@ -64,7 +67,7 @@ func (c *Conn) checkSending() error {
 		return fmt.Errorf("counted %d sacked, %d lost, %d retransmitted; the ranges say %d, %d, %d",
 			c.sackedOut, c.lostOut, c.retransOut, sacked, lost, retrans)
 	}
-	if limit := maxRanges*2 + c.outstanding()/8 + 8; c.ranges.count > limit {
+	if limit := maxRanges + 2*c.outstanding()/minPayload + 65; c.ranges.count > limit {
 		return fmt.Errorf("%d ranges", c.ranges.count)
 	}
 	if c.renoSacked < 0 || c.renoSacked > c.outstanding() {

@@ -9,7 +9,7 @@ import (
 const (
 	// maxRanges bounds the records: with so many, nothing new is sent before an
 	// acknowledgement. An application that writes single bytes could otherwise have
-	// a record of 56 bytes for each. SACK blocks may divide them into twice as many.
+	// a record of 56 bytes for each.
 	maxRanges = 1 << 14
 	// keepRanges is how many records an idle connection keeps room for.
 	keepRanges = 512

@@ -135,7 +135,7 @@ func (c *Conn) overdue(now clock.Time) bool {
 	if c.state == StateSynSent || c.state == StateSynReceived {
 		return false // counted by tries
 	}
-	if c.sndWnd == 0 && now.Sub(c.lastRecv) < maxRTO && !c.orphan {
+	if c.sndWnd == 0 && now.Sub(c.lastRecv) < 2*maxRTO && !c.orphan {
 		return false // the peer is there and has closed its window over what we sent
 	}
 	limit := retryLimit
