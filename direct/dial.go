@@ -143,7 +143,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 	s.count.tcp.activeOpens.Add(1)
 	now := s.clk.Now()
 	cfg := s.tcpConfig(&c.path, &c.flow)
-	c.tc.Connect(now, &cfg, s.secret.ISS(now, c.localAddr(), c.remoteAddr()), s.secret.TSOffset(c.localAddr(), c.remoteAddr()))
+	c.tc.Connect(c.at(now), &cfg, s.secret.ISS(now, c.localAddr(), c.remoteAddr()), s.secret.TSOffset(c.localAddr(), c.remoteAddr()))
 	c.drive(now, tcp.OutputAll)
 	for {
 		err := c.tc.Err()

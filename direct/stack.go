@@ -91,11 +91,7 @@ func New(cfg *Config) (*Stack, error) {
 	s.fragments.init(s)
 	s.listeners.init()
 	s.udpSockets.init(s)
-	lo, err := newLoopback()
-	if err != nil {
-		return nil, fmt.Errorf("direct: making the loopback interface: %w", err)
-	}
-	list := append([]Interface{{Name: loopbackName, Device: lo, MTU: loopbackMTU, Addrs: loopbackAddrs()}}, cfg.Interfaces...)
+	list := append([]Interface{{Name: loopbackName, Device: newLoopback(s.mem), MTU: loopbackMTU, Addrs: loopbackAddrs()}}, cfg.Interfaces...)
 	if err := s.addInterfaces(list); err != nil {
 		return nil, err
 	}

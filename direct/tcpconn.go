@@ -26,9 +26,10 @@ type TCPConn struct {
 	// Deadlines have locks of their own.
 	readDeadline, writeDeadline netapi.Deadline
 
-	mu    sync.Mutex
-	tc    tcp.Conn
-	timer timer
+	mu     sync.Mutex
+	tc     tcp.Conn
+	latest clock.Time // what tc was last told; see at
+	timer  timer
 
 	// The transmitter. Whoever finds sending set leaves its work to the one who set
 	// it, and sets again. The fields behind sending belong to the transmitter, lock or
@@ -151,6 +152,14 @@ func (s *Stack) tcpConfig(p *path, f *flow) tcp.Config {
 // ipTCPHeaders is the length of the IP and TCP headers without options.
 const ipTCPHeaders = 40
 
+// at returns the time to tell the state machine when the caller's clock said now:
+// the receiver reads the clock once per round, so that a writer may have told a
+// later time meanwhile, and time must not step back. c.mu is held.
+func (c *TCPConn) at(now clock.Time) clock.Time {
+	c.latest = max(c.latest, now)
+	return c.latest
+}
+
 // input implements tcpEndpoint.
 func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 	c.mu.Lock()
@@ -160,7 +169,7 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 	}
 	c.queue = rx.q.index
 	before := c.tc.UnackedBytes()
-	c.tc.Input(rx.now, seg)
+	c.tc.Input(c.at(rx.now), seg)
 	if c.tc.UnackedBytes() < before {
 		c.progress = true
 	}
@@ -175,6 +184,7 @@ func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 	if c.left {
 		return
 	}
+	now = c.at(now)
 	if e.mtu > 0 {
 		if e.mtu >= c.st.mtu(&c.path) {
 			return
@@ -197,6 +207,7 @@ func (c *TCPConn) expired(now clock.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer.armed = 0
+	now = c.at(now)
 	if c.tc.Deadline() <= now {
 		c.tc.Timeout(now)
 		c.drive(now, tcp.OutputAll)
@@ -209,6 +220,7 @@ func (c *TCPConn) expired(now clock.Time) {
 // passes events on and arms the timer. c.mu is held, and released while the device
 // writes.
 func (c *TCPConn) drive(now clock.Time, mode tcp.OutputMode) {
+	now = c.at(now)
 	c.output(now, mode)
 	c.settle(now, mode)
 }
@@ -241,7 +253,7 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		tb.reset(c.st)
 		if c.again {
 			// What others left may not be held back.
-			now, mode = c.st.clk.Now(), tcp.OutputAll
+			now, mode = c.at(c.st.clk.Now()), tcp.OutputAll
 		}
 	}
 	c.st.putBatch(tb)
@@ -249,9 +261,9 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 
 // resumed goes on after the device has taken the rest of tb. No lock is held.
 func (c *TCPConn) resumed(tb *txBatch) {
-	now := c.st.clk.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := c.at(c.st.clk.Now())
 	c.tc.Sent(now)
 	c.sending = false
 	c.st.putBatch(tb)
@@ -388,7 +400,7 @@ func (c *TCPConn) read(p []byte) (int, error) {
 		if c.readDeadline.Expired() {
 			return 0, os.ErrDeadlineExceeded
 		}
-		now := c.st.clk.Now()
+		now := c.at(c.st.clk.Now())
 		n, err := c.tc.Read(now, p)
 		if n > 0 {
 			c.drive(now, tcp.OutputAll) // a window update may be due
@@ -445,7 +457,7 @@ func (c *TCPConn) write(p []byte) (int, error) {
 		if c.writeDeadline.Expired() {
 			return total, os.ErrDeadlineExceeded
 		}
-		now := c.st.clk.Now()
+		now := c.at(c.st.clk.Now())
 		n, err := c.tc.Write(now, p[total:])
 		if err != nil {
 			// A reset that follows the peer's FIN says that nobody reads there any more.
@@ -481,7 +493,7 @@ func (c *TCPConn) Close() error {
 	c.closed = true
 	c.readable.wake()
 	c.writable.wake()
-	now := c.st.clk.Now()
+	now := c.at(c.st.clk.Now())
 	if c.linger == 0 {
 		c.tc.Abort(now)
 	} else {
@@ -520,7 +532,7 @@ func (c *TCPConn) CloseWrite() error {
 	if err := c.shutdownErr(); err != nil {
 		return c.ep.Close(err)
 	}
-	now := c.st.clk.Now()
+	now := c.at(c.st.clk.Now())
 	c.tc.CloseWrite(now)
 	c.drive(now, tcp.OutputAll)
 	return nil
@@ -533,7 +545,7 @@ func (c *TCPConn) CloseRead() error {
 	if err := c.shutdownErr(); err != nil {
 		return c.ep.Close(err)
 	}
-	now := c.st.clk.Now()
+	now := c.at(c.st.clk.Now())
 	c.readShut = true
 	c.tc.CloseRead(now)
 	c.drive(now, tcp.OutputAll)
@@ -562,7 +574,7 @@ func (c *TCPConn) RemoteAddr() net.Addr { return c.ep.Remote }
 func (c *TCPConn) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.st.clk.Now()
+	now := c.at(c.st.clk.Now())
 	c.stackClosed = true
 	c.readable.wake()
 	c.writable.wake()

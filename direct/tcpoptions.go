@@ -57,7 +57,7 @@ func (c *TCPConn) set(f func()) error {
 
 // SetNoDelay switches Nagle's algorithm off (the default) or on.
 func (c *TCPConn) SetNoDelay(noDelay bool) error {
-	return c.set(func() { c.tc.SetNoDelay(c.st.clk.Now(), noDelay) })
+	return c.set(func() { c.tc.SetNoDelay(c.at(c.st.clk.Now()), noDelay) })
 }
 
 // SetLinger says what Close does with data that is not yet acknowledged: sec < 0,
@@ -72,7 +72,7 @@ func (c *TCPConn) SetLinger(sec int) error {
 func (c *TCPConn) SetKeepAlive(keepalive bool) error {
 	return c.set(func() {
 		c.keepAlive.Enable = keepalive
-		c.tc.SetKeepAlive(c.st.clk.Now(), c.keepAlive)
+		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.keepAlive)
 	})
 }
 
@@ -81,7 +81,7 @@ func (c *TCPConn) SetKeepAlive(keepalive bool) error {
 func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
 	return c.set(func() {
 		c.keepAlive.Idle = orDefault(d, c.keepAlive.Idle, 15*time.Second)
-		c.tc.SetKeepAlive(c.st.clk.Now(), c.keepAlive)
+		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.keepAlive)
 	})
 }
 
@@ -94,7 +94,7 @@ func (c *TCPConn) SetKeepAliveConfig(config net.KeepAliveConfig) error {
 		k.Idle = orDefault(config.Idle, k.Idle, 15*time.Second)
 		k.Interval = orDefault(config.Interval, k.Interval, 15*time.Second)
 		k.Count = orDefault(config.Count, k.Count, 9)
-		c.tc.SetKeepAlive(c.st.clk.Now(), *k)
+		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), *k)
 	})
 }
 

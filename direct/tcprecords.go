@@ -80,7 +80,7 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 	cfg := st.tcpConfig(&c.path, &c.flow)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tc.Accept(rx.now, &cfg, &h.p, seg)
+	c.tc.Accept(c.at(rx.now), &cfg, &h.p, seg)
 	st.table.swap(&h.entry, &c.entry)
 	h.gone()
 	st.count.tcp.passiveOpens.Add(1)
