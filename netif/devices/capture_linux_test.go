@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ func TestOpen(t *testing.T) {
 		return
 	}
 	mac := netif.MAC{2, 0, 0, 0, 0, 9}
-	for _, device := range []string{"tap:tap%d", "tap:a0?driver=water", "tap:a1?vnet=1&queues=2", "tap:a2?persist=1"} {
+	for _, device := range []string{"tap:tap%d", "tap:a0?driver=water", "tap:a1?vnet=1&queues=2", "tap:a2?persist=1", "tap:a3?vnet=0", "tap:a4?offload=0", "tap:a5?offload=1"} {
 		d, err := Open(context.Background(), device, Options{MAC: mac, MTU: 1400})
 		if err != nil {
 			t.Fatalf("%s: %v", device, err)
@@ -32,7 +33,7 @@ func TestOpen(t *testing.T) {
 		if i.MAC != mac || i.MTU != 1400 {
 			t.Errorf("%s: %+v", device, i)
 		}
-		if two := strings.Contains(device, "queues"); two != (len(d.Queues()) == 2) || strings.Contains(device, "vnet") != i.Offloads.Has(netif.TxChecksum) {
+		if two := strings.Contains(device, "queues"); two != (len(d.Queues()) == 2) || regexp.MustCompile("water|=0").MatchString(device) == i.Offloads.Has(netif.TxChecksum|netif.RxGSO) {
 			t.Errorf("%s: %d queues, %+v", device, len(d.Queues()), i)
 		}
 		if err := d.Close(); err != nil {

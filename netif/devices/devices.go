@@ -4,9 +4,15 @@
 //	tap:tap0                          the tap of that name, joined or made
 //	tap:tap%d                         a new tap that the kernel numbers
 //	tap:tap0?driver=water             by songgao/water instead of the native driver
-//	tap:tap0?vnet=1&queues=2&persist=1
+//	tap:tap0?queues=2&persist=1
+//	tap:tap0?offload=0                complete frames within the MTU only
 //	fd:3                              an inherited descriptor of a tap
 //	fd:3,4                            two queues of one tap
+//
+// A tap has offloads (checksums left undone and frames of 64 KiB, both ways) if the
+// kernel gives them, or the inherited descriptor has the virtio header: offload=0
+// does without, offload=1 refuses to. For tap: vnet=0 means offload=0, and vnet=1
+// keeps the header in either case.
 //
 // Every scheme also takes pcap=FILE, which records all frames of the device in a
 // pcapng file, or in the inherited descriptor N when FILE is "fd:N".

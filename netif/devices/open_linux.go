@@ -20,15 +20,36 @@ func prepareTap(s *spec, o Options) opener {
 		MAC:        o.MAC,
 		MTU:        o.MTU,
 		Persistent: s.flag("persist"),
-		VNetHdr:    s.flag("vnet"),
+		Offload:    offload(s),
 		Queues:     s.number("queues"),
 		Driver:     s.text("driver"),
+	}
+	switch vnet := s.choice("vnet"); {
+	case vnet == yes:
+		cfg.VNetHdr = true
+		if cfg.Offload == tap.OffloadAuto {
+			cfg.Offload = tap.OffloadOn
+		}
+	case vnet == no && cfg.Offload == tap.OffloadOn:
+		s.fail("device %q: offload=1 needs the header that vnet=0 leaves out", s.whole)
+	case vnet == no:
+		cfg.Offload = tap.OffloadOff
 	}
 	return openTap(cfg)
 }
 
 func prepareFD(s *spec, o Options) opener {
-	return openTap(tap.Config{FDs: s.descriptors(), MAC: o.MAC, MTU: o.MTU})
+	return openTap(tap.Config{FDs: s.descriptors(), MAC: o.MAC, MTU: o.MTU, Offload: offload(s)})
+}
+
+func offload(s *spec) tap.Offload {
+	switch s.choice("offload") {
+	case yes:
+		return tap.OffloadOn
+	case no:
+		return tap.OffloadOff
+	}
+	return tap.OffloadAuto
 }
 
 // openTap keeps a nil *tap.Device from becoming a device that is not nil.

@@ -73,18 +73,32 @@ func (s *spec) name() string {
 	return s.argument
 }
 
-// flag takes a parameter that is 0 or 1.
-func (s *spec) flag(key string) bool {
+// choice is a parameter that is 0 or 1, or not there.
+type choice uint8
+
+const (
+	unsaid choice = iota
+	no
+	yes
+)
+
+// choice takes such a parameter.
+func (s *spec) choice(key string) choice {
 	switch v := s.text(key); v {
-	case "", "0":
-		return false
+	case "":
+		return unsaid
+	case "0":
+		return no
 	case "1":
-		return true
+		return yes
 	default:
 		s.fail("device %q: %s=%s is neither 0 nor 1", s.whole, key, v)
-		return false
+		return unsaid
 	}
 }
+
+// flag takes a parameter that is 0 unless it is there and 1.
+func (s *spec) flag(key string) bool { return s.choice(key) == yes }
 
 // number takes a parameter that is a count of at least one; 0 means it is not
 // there.

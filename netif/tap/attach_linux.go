@@ -13,7 +13,7 @@ import (
 // attach opens one descriptor a queue and binds each to the interface.
 func attach(cfg *Config) ([]int, error) {
 	flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI)
-	if cfg.VNetHdr {
+	if cfg.VNetHdr || cfg.Offload == OffloadOn || cfg.Offload == OffloadAuto && hasHeader() {
 		flags |= unix.IFF_VNET_HDR
 	}
 	queues := max(cfg.Queues, 1)

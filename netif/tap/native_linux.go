@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netduet/netduet/internal/fdqueue"
+	"github.com/netduet/netduet/internal/vnethdr"
 	"github.com/netduet/netduet/netif"
 )
 
@@ -65,11 +67,10 @@ func newNative(cfg *Config, fds []int, own bool) (*Device, error) {
 		} else if k.hdr != first.hdr {
 			return nil, fmt.Errorf("tap: another process changed the header of %s while it was opened", k.name)
 		}
-		// Without this the previous user's offloads stay in force, and frames of 64 KiB
-		// arrive that nobody asked for.
-		if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0); err != nil {
-			return nil, fmt.Errorf("tap: switching the offloads of %s off: %w", k.name, err)
-		}
+	}
+	offloads, err := settleOffloads(fds[0], &first, cfg.Offload)
+	if err != nil {
+		return nil, err
 	}
 	if own && cfg.Persistent {
 		if err := unix.IoctlSetInt(fds[0], unix.TUNSETPERSIST, 1); err != nil {
@@ -86,31 +87,24 @@ func newNative(cfg *Config, fds []int, own bool) (*Device, error) {
 	}
 
 	d := newDevice(netif.Info{
-		Name: first.name, Link: netif.LinkEthernet, MAC: mac, MTU: mtu, MaxFragments: maxFragments,
+		Name: first.name, Link: netif.LinkEthernet, MAC: mac, MTU: mtu, MaxFragments: maxFragments, Offloads: offloads,
 	})
-	if first.hdr > 0 {
-		// The kernel takes these of anybody who writes the header; TUNSETOFFLOAD is
-		// about the other direction.
-		d.info.Offloads = netif.TxChecksum | netif.TxTSO4 | netif.TxTSO6 | netif.RxChecksum
-	}
 	for _, fd := range fds {
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return nil, fmt.Errorf("tap: %s: %w", first.name, err)
 		}
 		unix.CloseOnExec(fd)
 	}
-	// One byte more than the largest frame: a read that fills the buffer was cut.
-	size := (first.hdr + etherLen + vlanLen + bufMTU + 1 + 511) &^ 511
-	pool := netif.NewPool(size, 1024)
-	var list []*queue
+	pools := newBuffers(first.hdr, bufMTU, len(fds), offloads.Has(netif.RxGSO))
+	var list []*fdqueue.Queue
 	for _, fd := range fds {
-		q := newQueue(d, fd, first.hdr, first.order, pool)
+		q := newQueue(d, fd, first.hdr, first.order, pools)
 		list = append(list, q)
 		d.queues = append(d.queues, q)
 	}
 	d.shutdown = func() {
 		for _, q := range list {
-			q.close()
+			q.Close()
 		}
 	}
 	return d, nil
@@ -142,8 +136,8 @@ func examine(fd int) (kernelTap, error) {
 		if err != nil {
 			return k, fmt.Errorf("tap: reading the header size of %s: %w", k.name, err)
 		}
-		if n < vnetHdrLen || n > maxVNetHdrLen {
-			return k, fmt.Errorf("tap: %s has a virtio header of %d bytes: %d to %d are supported", k.name, n, vnetHdrLen, maxVNetHdrLen)
+		if n < vnethdr.Len || n > vnethdr.MaxLen {
+			return k, fmt.Errorf("tap: %s has a virtio header of %d bytes: %d to %d are supported", k.name, n, vnethdr.Len, vnethdr.MaxLen)
 		}
 		k.hdr = n
 		// The header is in the machine's order unless somebody chose another.

@@ -13,19 +13,28 @@ import (
 // The suite of every device, with the kernel's side of the tap as the far end.
 
 func TestDeviceNative(t *testing.T) {
-	testDevice(t, tap.Config{Driver: tap.DriverNative}, false)
+	testDevice(t, tap.Config{Driver: tap.DriverNative, Offload: tap.OffloadOff}, false)
 }
 
 func TestDeviceWater(t *testing.T) {
 	testDevice(t, tap.Config{Driver: tap.DriverWater}, false)
 }
 
+func TestDeviceOffload(t *testing.T) {
+	testDevice(t, tap.Config{Offload: tap.OffloadOn}, true)
+}
+
+// The virtio header, and nothing announced that it is for.
 func TestDeviceVNet(t *testing.T) {
-	testDevice(t, tap.Config{VNetHdr: true}, true)
+	testDevice(t, tap.Config{VNetHdr: true, Offload: tap.OffloadOff}, true)
 }
 
 func TestDeviceQueues(t *testing.T) {
-	testDevice(t, tap.Config{Queues: 3}, false)
+	testDevice(t, tap.Config{Queues: 3, Offload: tap.OffloadOff}, false)
+}
+
+func TestDeviceQueuesOffload(t *testing.T) {
+	testDevice(t, tap.Config{Queues: 3}, true)
 }
 
 func testDevice(t *testing.T, cfg tap.Config, vnet bool) {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/netduet/netduet/internal/netns"
+	"github.com/netduet/netduet/internal/vnethdr"
 	"github.com/netduet/netduet/netif"
-	"github.com/netduet/netduet/netif/tap"
 )
 
 // peer is the far end of a tap's wire: a packet socket on the kernel's side,
@@ -62,7 +62,8 @@ func newPeerOf(t testing.TB, name string, vnet bool) *peer {
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
 			t.Fatal(err)
 		}
-		hdr, offloads = 10, netif.RxChecksum|netif.RxGSO
+		hdr = vnethdr.Len
+		offloads = netif.TxChecksum | netif.TxTSO4 | netif.TxTSO6 | netif.RxChecksum | netif.RxGSO
 	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: ifi.Index}); err != nil {
 		t.Fatal(err)
@@ -101,7 +102,7 @@ func (p *peer) readOne(fd uintptr) bool {
 	}
 	b.Data = b.Store()[p.hdr:n]
 	if p.hdr > 0 {
-		b.Meta, _ = tap.DecodeVNet(b.Store()[:p.hdr], n-p.hdr)
+		b.Meta, _ = vnethdr.Decode(b.Store()[:p.hdr], binary.NativeEndian, n-p.hdr)
 	}
 	p.held = b
 	return true
@@ -143,6 +144,9 @@ func (p *peer) Write(frames []netif.Frame) (n int, err error) {
 	cerr := p.conn.Control(func(fd uintptr) {
 		for n < len(frames) {
 			b := make([]byte, p.hdr)
+			if p.hdr > 0 {
+				vnethdr.Encode(b, binary.NativeEndian, &frames[n].Meta)
+			}
 			for _, f := range frames[n].Fragments {
 				b = append(b, f...)
 			}

@@ -1,256 +1,157 @@
 package tap
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"net"
-	"os"
-	"sync"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netduet/netduet/internal/fdqueue"
+	"github.com/netduet/netduet/internal/vnethdr"
 	"github.com/netduet/netduet/netif"
 )
 
-// queue is one descriptor of a tap.
+// rxBudget is how many bytes of frames one Read takes about: enough large ones to
+// make the work around a batch small, few enough that what was read is still in
+// the cache when it is parsed.
+const rxBudget = 256 << 10
+
+// slabSize holds any frame with a GSO type and its virtio header; the byte more
+// tells one that was cut.
+const slabSize = (vnethdr.MaxLen + maxGSOFrame + 1 + 511) &^ 511
+
+// buffers are what a device's queues read into. Frames that fit the MTU get a small
+// one. Large frames get a slab; it is nil if there cannot be any.
+type buffers struct{ small, slab *netif.Pool }
+
+// newBuffers makes the pools of a device whose plain frames are of at most mtu.
+func newBuffers(hdr, mtu, queues int, large bool) buffers {
+	// One byte more than the largest frame: a read that fills the buffer was cut.
+	size := (hdr + etherLen + vlanLen + mtu + 1 + 511) &^ 511
+	if large && size >= slabSize {
+		large, size = false, slabSize
+	}
+	b := buffers{small: netif.NewPool(size, 1024)}
+	if large {
+		b.slab = netif.NewPool(slabSize, 2*queues*rxBudget/slabSize)
+	}
+	return b
+}
+
+// receiver reads the frames of one descriptor.
 //
-// The file is non-blocking and registered with the runtime's poller. Read and
-// Write call the kernel through RawConn.Control, which keeps the descriptor open
-// for the call and looks at no deadline; only Wait goes through RawConn.Read, so
-// a read deadline serves to cancel Wait and disturbs nothing else.
-type queue struct {
+// Whether the next frame is a large one is known when it was read, and a slab for
+// each that might be would be 64 KiB for every ACK. So a read is scattered over a
+// small buffer and the rest of a slab: a frame that fits the small one is handed
+// over in it, and the start of one that does not is copied to where the slab has
+// room for it. What was not needed is there for the next read.
+type receiver struct {
 	dev   *Device
 	hdr   int // bytes of virtio header in front of each frame
 	order binary.ByteOrder
-	pool  *netif.Pool
+	pools buffers
 
-	file *os.File
-	conn syscall.RawConn
-
-	reader  reader
-	cancel  canceler
-	writers sync.Pool // *writer
-	room    room
+	small, slab *netif.Buf
+	iov         [2]unix.Iovec
 }
-
-// reader is the state of the goroutine that reads. The callbacks are made once,
-// since a closure made per call would be an allocation per call.
-type reader struct {
-	onRead func(fd uintptr)
-	onWait func(fd uintptr) bool
-
-	into  []*netif.Buf // where onRead puts frames
-	n     int          // how many it put there
-	spare *netif.Buf   // being read into, and kept when there was nothing to read
-	held  *netif.Buf   // read by Wait and owed to the next Read
-	gone  error        // why the device will never have a frame again
-}
-
-var errDry = errors.New("nothing to read")
 
 // newQueue takes over fd, which is non-blocking and attached: the poller refuses a
 // descriptor that is not yet a tap.
-func newQueue(d *Device, fd, hdr int, order binary.ByteOrder, pool *netif.Pool) *queue {
-	q := &queue{dev: d, hdr: hdr, order: order, pool: pool}
-	q.file = os.NewFile(uintptr(fd), "tap")
-	q.conn, _ = q.file.SyscallConn() // fails for a nil file only
-	q.reader.onRead = q.readAll
-	q.reader.onWait = q.readOrWait
-	q.writers.New = func() any {
-		w := &writer{q: q}
-		w.onWrite = w.writeAll
-		return w
-	}
-	return q
+func newQueue(d *Device, fd, hdr int, order binary.ByteOrder, pools buffers) *fdqueue.Queue {
+	rx := &receiver{dev: d, hdr: hdr, order: order, pools: pools}
+	return fdqueue.New(fd, "tap", rx, func() fdqueue.Sender {
+		return &sender{dev: d, hdr: hdr, order: order}
+	})
 }
 
-func (q *queue) close() {
-	q.cancel.disarm()
-	q.file.Close()
-	q.room.end()
-}
-
-// Read implements netif.Queue.
-func (q *queue) Read(bufs []*netif.Buf) (int, error) {
-	r := &q.reader
-	n := 0
-	if len(bufs) > 0 && r.held != nil {
-		bufs[0], r.held = r.held, nil
-		n = 1
-	}
-	if n < len(bufs) && r.gone == nil {
-		r.into, r.n = bufs[n:], 0
-		err := q.conn.Control(r.onRead)
-		n += r.n
-		r.into = nil
-		if err != nil && n == 0 {
-			return 0, net.ErrClosed
+// Receive implements fdqueue.Receiver.
+func (rx *receiver) Receive(fd int, bufs []*netif.Buf) (n int, err error) {
+	for left := rxBudget; n < len(bufs) && left > 0; {
+		b, err := rx.readOne(fd)
+		if err != nil {
+			if n == 0 {
+				return 0, err
+			}
+			break // it comes again
 		}
-	}
-	if n == 0 && len(bufs) > 0 {
-		if q.dev.closed.Load() {
-			return 0, net.ErrClosed
-		}
-		return 0, r.gone
+		bufs[n] = b
+		n++
+		left -= len(b.Data)
 	}
 	return n, nil
 }
 
-// readAll fills r.into until the queue is dry.
-func (q *queue) readAll(fd uintptr) {
-	r := &q.reader
-	for r.n < len(r.into) {
-		b, err := q.readOne(int(fd))
-		if err != nil {
-			return
-		}
-		r.into[r.n] = b
-		r.n++
-	}
-}
-
-// readOrWait is called when the poller may have something, and before.
-func (q *queue) readOrWait(fd uintptr) bool {
-	b, err := q.readOne(int(fd))
-	q.reader.held = b
-	return err != errDry
-}
-
-// readOne reads the next good frame. The error is errDry, or the reason why there
-// will be none any more, which stands in r.gone.
-func (q *queue) readOne(fd int) (*netif.Buf, error) {
-	r := &q.reader
+// readOne reads the next good frame. The error is fdqueue.ErrDry, or the reason why
+// there will be none any more.
+func (rx *receiver) readOne(fd int) (*netif.Buf, error) {
 	for {
-		if r.spare == nil {
-			r.spare = q.pool.Get()
-		}
-		store := r.spare.Store()
-		n, err := unix.Read(fd, store)
+		n, err := rx.read(fd)
 		switch err {
 		case nil:
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
-			return nil, errDry
+			return nil, fdqueue.ErrDry
 		default:
-			r.gone = q.goneError(err)
-			return nil, r.gone
+			return nil, rx.dev.goneError(err)
 		}
+		b := &rx.small
+		if store := (*b).Store(); rx.slab != nil && n > len(store) {
+			copy(rx.slab.Store(), store)
+			b = &rx.slab
+		}
+		store := (*b).Store()
 		if n == len(store) {
-			q.dev.count.rxTruncated.Add(1)
+			rx.dev.count.rxTruncated.Add(1)
 			continue
 		}
-		if n < q.hdr+etherLen {
-			q.dev.count.rxMalformed.Add(1)
+		if n < rx.hdr+etherLen {
+			rx.dev.count.rxMalformed.Add(1)
 			continue
 		}
-		b := r.spare
-		if q.hdr > 0 {
-			m, ok := decodeVNet(store[:q.hdr], q.order, n-q.hdr)
+		if rx.hdr > 0 {
+			m, ok := vnethdr.Decode(store[:rx.hdr], rx.order, n-rx.hdr)
 			if !ok {
-				q.dev.count.rxMalformed.Add(1)
+				rx.dev.count.rxMalformed.Add(1)
 				continue
 			}
-			b.Meta = m
+			if b == &rx.slab && m.GSO == netif.GSONone {
+				rx.dev.count.rxTruncated.Add(1) // somebody raised the MTU
+				continue
+			}
+			(*b).Meta = m
 		}
-		b.Data = store[q.hdr:n]
-		r.spare = nil
-		return b, nil
+		got := *b
+		got.Data = store[rx.hdr:n]
+		*b = nil
+		return got, nil
 	}
 }
 
-func (q *queue) goneError(err error) error {
+// read reads one frame into the small buffer and, what does not fit there, the
+// slab behind as many bytes.
+func (rx *receiver) read(fd int) (int, error) {
+	if rx.small == nil {
+		rx.small = rx.pools.small.Get()
+		small := rx.small.Store()
+		rx.iov[0].Base = &small[0]
+		rx.iov[0].SetLen(len(small))
+	}
+	if rx.pools.slab == nil {
+		return unix.Read(fd, rx.small.Store())
+	}
+	if rx.slab == nil {
+		rx.slab = rx.pools.slab.Get()
+		rest := rx.slab.Store()[rx.pools.small.Size():]
+		rx.iov[1].Base = &rest[0]
+		rx.iov[1].SetLen(len(rest))
+	}
+	return readv(fd, rx.iov[:])
+}
+
+func (d *Device) goneError(err error) error {
 	if err == unix.EBADFD {
-		return fmt.Errorf("tap: %s was removed: %w", q.dev.info.Name, err)
+		return fmt.Errorf("tap: %s was removed: %w", d.info.Name, err)
 	}
-	return fmt.Errorf("tap: %s: %w", q.dev.info.Name, err)
-}
-
-// Wait implements netif.Queue. It reads the first frame itself, because the
-// poller tells of changes only: whoever slept without having found the queue dry
-// might sleep on a full one.
-func (q *queue) Wait(ctx context.Context) error {
-	r := &q.reader
-	if q.dev.closed.Load() {
-		return net.ErrClosed
-	}
-	if r.held != nil || r.gone != nil {
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if !q.cancel.arm(ctx, q.file) {
-		return net.ErrClosed
-	}
-	if err := q.conn.Read(r.onWait); err != nil {
-		if q.dev.closed.Load() {
-			return net.ErrClosed
-		}
-		return ctx.Err()
-	}
-	return nil
-}
-
-// canceler makes a context's end wake the Wait under way, and no later one.
-//
-// It stays registered from one Wait to the next while the context is the same, so
-// the loop of a receiver registers once and not per wake-up.
-type canceler struct {
-	mu       sync.Mutex
-	armed    uint64          // counts registrations; an old one that fires late does nothing
-	done     <-chan struct{} // of the context registered, nil with none
-	stop     func() bool
-	deadline bool // the file's deadline may be set
-	over     bool
-}
-
-// arm registers ctx, whose end moves file's read deadline into the past. It
-// reports false when the queue was closed.
-func (c *canceler) arm(ctx context.Context, file *os.File) bool {
-	done := ctx.Done()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over {
-		return false
-	}
-	if done == c.done {
-		return true
-	}
-	if c.stop != nil {
-		c.stop()
-		c.stop = nil
-	}
-	c.armed++
-	if c.deadline {
-		file.SetReadDeadline(time.Time{})
-		c.deadline = false
-	}
-	if c.done = done; done == nil {
-		return true
-	}
-	mine := c.armed
-	c.stop = context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.armed == mine && !c.over {
-			c.deadline = true
-			file.SetReadDeadline(time.Unix(1, 0))
-		}
-	})
-	return true
-}
-
-// disarm ends it for good.
-func (c *canceler) disarm() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.over = true
-	if c.stop != nil {
-		c.stop()
-	}
+	return fmt.Errorf("tap: %s: %w", d.info.Name, err)
 }

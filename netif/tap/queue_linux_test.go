@@ -7,32 +7,33 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/netduet/netduet/internal/fdqueue"
 	"github.com/netduet/netduet/netif"
 )
 
 // pairQueue returns a queue over one end of a socket pair that keeps the borders
 // of messages, as a tap does, and blocks when its small buffer is full, as a tap
 // hardly ever can be made to.
-func pairQueue(t *testing.T, hdr int, order binary.ByteOrder) (q *queue, far int) {
+func pairQueue(t *testing.T, hdr int, order binary.ByteOrder) (d *Device, q *fdqueue.Queue, far int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<14)
-	d := newDevice(netif.Info{Name: "pair", MTU: 1500})
+	d = newDevice(netif.Info{Name: "pair", MTU: 1500})
 	if hdr > 0 {
-		d.info.Offloads = netif.TxChecksum | netif.TxTSO4
+		d.info.Offloads = netif.TxChecksum | netif.TxTSO4 | netif.RxGSO
 	}
-	q = newQueue(d, fds[0], hdr, order, netif.NewPool(2048, 16))
+	q = newQueue(d, fds[0], hdr, order, newBuffers(hdr, 1500, 1, hdr > 0))
 	d.queues = []netif.Queue{q}
-	d.shutdown = q.close
+	d.shutdown = q.Close
 	t.Cleanup(func() { d.Close(); unix.Close(fds[1]) })
-	return q, fds[1]
+	return d, q, fds[1]
 }
 
 func TestShortWrite(t *testing.T) {
-	q, far := pairQueue(t, 0, binary.NativeEndian)
+	_, q, far := pairQueue(t, 0, binary.NativeEndian)
 	frames := make([]netif.Frame, 100)
 	for i := range frames {
 		b := make([]byte, 1000)
@@ -82,7 +83,7 @@ func TestShortWrite(t *testing.T) {
 
 // Close wakes whoever waits for room.
 func TestCloseWhileFull(t *testing.T) {
-	q, _ := pairQueue(t, 0, binary.NativeEndian)
+	d, q, _ := pairQueue(t, 0, binary.NativeEndian)
 	f := []netif.Frame{{Fragments: [][]byte{make([]byte, 1000)}}}
 	for {
 		n, err := q.Write(f)
@@ -94,14 +95,14 @@ func TestCloseWhileFull(t *testing.T) {
 		}
 	}
 	room := q.Writable()
-	q.dev.Close()
+	d.Close()
 	<-room
 }
 
 func TestVNetRoundTrip(t *testing.T) {
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
 		for _, hdr := range []int{10, 12} {
-			q, far := pairQueue(t, hdr, order)
+			d, q, far := pairQueue(t, hdr, order)
 			want := netif.Meta{
 				Flags: netif.NeedsChecksum, ChecksumStart: 34, ChecksumOffset: 16,
 				GSO: netif.GSOTCP4, ECN: true, HeaderLen: 54, SegmentSize: 1448,
@@ -124,7 +125,7 @@ func TestVNetRoundTrip(t *testing.T) {
 			buf[1] = 9                       // no such segmentation
 			unix.Write(far, buf[:n])
 			clear(buf[:hdr])
-			buf[0] = vnetDataValid
+			buf[0] = 2 // the checksum was verified
 			unix.Write(far, buf[:n])
 			var bufs [4]*netif.Buf
 			if got, err := q.Read(bufs[:]); got != 2 || err != nil {
@@ -136,7 +137,7 @@ func TestVNetRoundTrip(t *testing.T) {
 			if b := bufs[1]; b.Meta != (netif.Meta{Flags: netif.ChecksumValid}) {
 				t.Fatalf("got %+v", b.Meta)
 			}
-			if s := q.dev.Stats(); s.RxMalformed != 2 {
+			if s := d.Stats(); s.RxMalformed != 2 {
 				t.Fatalf("stats %+v", s)
 			}
 		}
@@ -146,7 +147,7 @@ func TestVNetRoundTrip(t *testing.T) {
 // A frame costs no allocation in either direction, and waiting none either.
 func TestNoAllocations(t *testing.T) {
 	for _, hdr := range []int{0, 12} {
-		q, far := pairQueue(t, hdr, binary.NativeEndian)
+		_, q, far := pairQueue(t, hdr, binary.NativeEndian)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		head, body := make([]byte, 54), make([]byte, 900)
@@ -192,31 +193,31 @@ func TestDeriveMAC(t *testing.T) {
 	}
 }
 
-func FuzzDecodeVNet(f *testing.F) {
-	f.Add([]byte{1, 1, 54, 0, 168, 5, 34, 0, 16, 0}, 1514)
-	f.Add([]byte{2, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 60)
-	f.Fuzz(func(t *testing.T, h []byte, frameLen int) {
-		if len(h) < vnetHdrLen || frameLen < 0 || frameLen > 1<<17 {
-			return
+// Large frames cost no allocation either, nor do the small ones between them.
+func TestNoAllocationsLarge(t *testing.T) {
+	_, q, far := pairQueue(t, 10, binary.NativeEndian)
+	unix.SetsockoptInt(far, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+	bufs := make([]*netif.Buf, 64)
+	frame := make([]byte, 10+40000)
+	frame[1], frame[4], frame[5] = 1, 5, 5 // TCP, segments of 1285 bytes
+	n := testing.AllocsPerRun(200, func() {
+		for i, size := range []int{100, len(frame), 100, 2000} {
+			if _, err := unix.Write(far, frame[:size]); err != nil {
+				t.Fatal(i, err)
+			}
 		}
-		m, ok := decodeVNet(h[:vnetHdrLen], binary.LittleEndian, frameLen)
-		if !ok {
-			return
+		n, err := q.Read(bufs)
+		if n != 4 || err != nil {
+			t.Fatalf("Read = %d, %v", n, err)
 		}
-		if m.Flags&netif.NeedsChecksum != 0 && int(m.ChecksumStart)+int(m.ChecksumOffset)+2 > frameLen {
-			t.Fatalf("checksum outside the frame: %+v", m)
-		}
-		if m.GSO != netif.GSONone && (m.SegmentSize == 0 || int(m.HeaderLen) > frameLen) {
-			t.Fatalf("segments that cannot be cut: %+v", m)
-		}
-		again := make([]byte, vnetHdrLen)
-		encodeVNet(again, binary.LittleEndian, &m)
-		m2, ok := decodeVNet(again, binary.LittleEndian, frameLen)
-		if m.Flags&netif.ChecksumValid != 0 {
-			m.Flags &^= netif.ChecksumValid // a sender has no use for it
-		}
-		if !ok || m2 != m {
-			t.Fatalf("%+v became %+v, %v", m, m2, ok)
+		for i, b := range bufs[:n] {
+			if large := len(b.Store()) > 4096; large != (i%2 == 1) {
+				t.Fatalf("frame %d in a buffer of %d", i, len(b.Store()))
+			}
+			b.Release()
 		}
 	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }

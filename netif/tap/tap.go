@@ -7,9 +7,10 @@
 //   - "native" on Linux speaks to /dev/net/tun itself: an own or an inherited
 //     descriptor, one or several queues, persistent or not, with or without the
 //     virtio header that carries netif.Meta. It waits through the runtime's poller,
-//     reads frames with read(2) until the queue is dry and sends each with one
+//     reads frames with readv(2) until the queue is dry and sends each with one
 //     writev(2); it has no goroutine while it can send, and allocates nothing per
-//     frame.
+//     frame. With the header, frames with unfinished checksums and of up to 64 KiB
+//     pass in both directions, unless Config.Offload is off.
 //   - "water" uses github.com/songgao/water, whose Read and Write block: on macOS
 //     (with a tap kernel extension), on Windows (with OpenVPN's tap driver), and on
 //     Linux when asked for. Two goroutines and two bounded rings stand between.
@@ -21,6 +22,14 @@
 // that comes while the link is down, is dropped and counted and never ends the
 // device; nothing is trusted about an inherited descriptor that was not asked of
 // the kernel.
+//
+// The header and the offloads belong to the interface and not to the descriptor:
+// Open sets the offloads either way, and who opens a queue of a tap that another
+// process uses should do it with the same Config.Offload.
+//
+// With several queues the kernel hands the frames of a flow to the queue on which
+// its frames were last written (a table of 1,024 flows, by a hash that is the same
+// in both directions); flows that it does not know go by that hash.
 package tap
 
 import (
@@ -50,6 +59,20 @@ const (
 	vlanLen  = 4 // an 802.1Q tag may stand between header and packet
 )
 
+// Offload chooses who completes checksums and cuts large segments.
+type Offload uint8
+
+const (
+	// OffloadAuto leaves both to whoever does it cheapest, as far as the kernel and
+	// the driver can: frames of up to 64 KiB go both ways, most checksums are never
+	// computed. It is some ten times faster in bulk.
+	OffloadAuto Offload = iota
+	// OffloadOff has only complete frames within the MTU, in both directions.
+	OffloadOff
+	// OffloadOn is OffloadAuto, but the tap does not open without.
+	OffloadOn
+)
+
 // Config says which tap to open and how. The zero value opens a new tap that the
 // kernel names and removes on Close.
 type Config struct {
@@ -68,8 +91,11 @@ type Config struct {
 	// Persistent keeps the interface after Close. A tap that is persistent already
 	// stays so either way.
 	Persistent bool
-	// VNetHdr asks for the virtio header (IFF_VNET_HDR), by which the device takes
-	// and hands over unfinished checksums and unsegmented frames.
+	// Offload says whether the kernel may leave checksums and segmentation to us, and
+	// we to it; the zero value uses what there is.
+	Offload Offload
+	// VNetHdr has the virtio header (IFF_VNET_HDR) in front of frames even with
+	// Offload off, for queues shared with programs that expect it.
 	VNetHdr bool
 	// Queues is the number of queues, 0 meaning 1. More than one needs a tap made
 	// with multi_queue, or a new one.
@@ -96,6 +122,9 @@ func (c *Config) validate() error {
 	}
 	if len(c.FDs) > 0 && (c.Name != "" || c.Persistent || c.VNetHdr || c.Queues > 1) {
 		return fmt.Errorf("tap: an inherited descriptor is what it is: leave name, persistence, header and queues out")
+	}
+	if c.Offload > OffloadOn {
+		return fmt.Errorf("tap: unknown Offload %d", c.Offload)
 	}
 	switch c.Driver {
 	case "", DriverNative, DriverWater:
@@ -155,7 +184,8 @@ func (d *Device) Close() error {
 
 // Stats counts the frames that came to nothing in the driver.
 type Stats struct {
-	// RxTruncated frames were larger than the MTU the device was opened with.
+	// RxTruncated frames were larger than the MTU the device was opened with, without
+	// being several segments.
 	RxTruncated uint64
 	// RxMalformed frames were shorter than their headers, or had a virtio header that
 	// contradicts the frame.

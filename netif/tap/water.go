@@ -15,8 +15,8 @@ func openWater(cfg *Config) (*Device, error) {
 	switch {
 	case len(cfg.FDs) > 0:
 		return nil, errors.New("tap: the driver water opens its own descriptor: leave driver=water out to use an inherited one")
-	case cfg.VNetHdr:
-		return nil, errors.New("tap: the driver water has no virtio header: leave vnet or driver=water out")
+	case cfg.VNetHdr || cfg.Offload == OffloadOn:
+		return nil, errors.New("tap: the driver water has no virtio header: leave vnet, offload or driver=water out")
 	case cfg.Queues > 1:
 		return nil, errors.New("tap: the driver water has one queue: leave queues or driver=water out")
 	}

@@ -25,7 +25,7 @@ func newWater(cfg *Config) (*watered, error) {
 	}
 	// water leaks its descriptor when it fails, and its errors say only "ioctl": find
 	// out with the native driver's calls whether it will succeed.
-	fds, err := attach(&Config{Name: cfg.Name})
+	fds, err := attach(&Config{Name: cfg.Name, Offload: OffloadOff})
 	if err != nil {
 		return nil, err
 	}
