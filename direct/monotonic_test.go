@@ -34,7 +34,7 @@ func TestTimeNeverStepsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const conns, size = 4, 16 << 20
+	const conns, size = 4, 8 << 20
 	var wg sync.WaitGroup
 	both := func(c *direct.TCPConn) {
 		var dir sync.WaitGroup

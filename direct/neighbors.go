@@ -69,6 +69,7 @@ func (ifc *iface) hold(now clock.Time, hop netip.Addr, h *held) {
 	n := &ifc.neighbors
 	n.mu.Lock()
 	acts := n.table.Enqueue(now, hop, h, store[:0])
+	ifc.deliver(acts)
 	n.timer.want(n.table.Deadline())
 	n.mu.Unlock()
 	ifc.perform(now, acts)
@@ -93,6 +94,7 @@ func (ifc *iface) arpInput(rx *receiver, b []byte) {
 	var conflict, defending bool
 	n.mu.Lock()
 	out, acts := n.handler.Input(rx.now, &p, store[:0])
+	ifc.deliver(acts)
 	for _, c := range n.claims {
 		if d, send, clash := c.Input(rx.now, &p); clash {
 			conflict, defending, defend = true, send, d
@@ -127,6 +129,7 @@ func (ifc *iface) expired(now clock.Time) {
 	n.mu.Lock()
 	n.timer.armed = 0
 	acts := n.table.Advance(now, store[:0])
+	ifc.deliver(acts)
 	next := n.table.Deadline()
 	for _, c := range n.claims {
 		if p, send := c.Advance(now); send {
@@ -143,7 +146,22 @@ func (ifc *iface) expired(now clock.Time) {
 	ifc.perform(now, acts)
 }
 
-// perform carries out what the neighbour cache wants done. No lock is held.
+// deliver sends the packets among acts whose neighbour is found. The cache's lock
+// is held, so that nobody learns of the address and overtakes them meanwhile.
+func (ifc *iface) deliver(acts []neigh.Action[*held]) {
+	for i := range acts {
+		if acts[i].Op != neigh.Deliver {
+			continue
+		}
+		h := acts[i].Packet
+		ifc.link.put(h.mem.b[:headroom], acts[i].HW, ethernet.TypeIPv4)
+		frags := [1][]byte{h.mem.b[headroom-ifc.link.header : headroom+h.n]}
+		ifc.port.queue(0).sendOne(netif.Frame{Fragments: frags[:], Meta: h.meta})
+	}
+}
+
+// perform carries out what else the neighbour cache wants done, and gives the
+// packets' memory back. No lock is held.
 func (ifc *iface) perform(now clock.Time, acts []neigh.Action[*held]) {
 	st := ifc.st
 	for i := range acts {
@@ -162,13 +180,7 @@ func (ifc *iface) perform(now clock.Time, acts []neigh.Action[*held]) {
 			st.count.arp.requestsOut.Add(1)
 			ifc.sendARP(&p, dst)
 			continue
-		case neigh.Deliver:
-			h := a.Packet
-			start := headroom - ifc.link.header
-			ifc.link.put(h.mem.b[:headroom], a.HW, ethernet.TypeIPv4)
-			var frags [1][]byte
-			frags[0] = h.mem.b[start : headroom+h.n]
-			ifc.port.queue(0).sendOne(netif.Frame{Fragments: frags[:], Meta: h.meta})
+		case neigh.Deliver: // done
 		case neigh.Fail:
 			st.count.arp.failed.Add(1)
 			st.localError(now, a.Packet.packet(), syscall.EHOSTUNREACH)
