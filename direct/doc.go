@@ -45,11 +45,14 @@
 //	TCPConn, halfOpen, timeWait, neighbors, fragments  →  timer shard
 //
 // Leaves, under which nothing else is taken but timers: neighbors, fragments,
-// pathMTU, pings, idMu, connList, udpTable, UDPConn, stall (which enters the background gate),
-// drain. No lock at all is held while an application's code runs or when a timer's
-// owner is called, and only one during a device's Write: that of neighbors, while
-// packets that waited for an address leave, so that no later one overtakes them. Waiting is done on channels only,
-// never on a mutex, so that virtual time passes while something waits.
+// pathMTU, pings, idMu, connList, udpTable, UDPConn, stall (which enters the
+// background gate), drain.
+//
+// No lock at all is held while an application's code runs or when a timer's owner is
+// called, and only one during a device's Write: that of neighbors, while packets
+// that waited for an address leave, so that no later one overtakes them. Waiting is
+// done on channels only, never on a mutex, so that virtual time passes while
+// something waits.
 //
 // # Bounds
 //

@@ -1,0 +1,55 @@
+//go:build !race
+
+package direct
+
+import "testing"
+
+// The race detector makes pools forget what they hold, at random.
+
+// TestNoAllocation holds the steady state to no allocation for each segment and
+// each exchange.
+func TestNoAllocation(t *testing.T) {
+	for name, wire := range benchWires() {
+		t.Run("ping-pong "+name, func(t *testing.T) {
+			p, c, s := benchPair(t, wire)
+			defer p.close(t)
+			one := make([]byte, 1)
+			if n := testing.AllocsPerRun(2000, func() {
+				c.Write(one)
+				s.Read(one)
+				s.Write(one)
+				c.Read(one)
+			}); n > 0.1 {
+				t.Errorf("%v allocations an exchange", n)
+			}
+			c.Close()
+			s.Close()
+		})
+		t.Run("bulk "+name, func(t *testing.T) {
+			p, c, s := benchPair(t, wire)
+			defer p.close(t)
+			const size = 1 << 20
+			go func() {
+				buf := make([]byte, size)
+				for {
+					if _, err := s.Read(buf); err != nil {
+						return
+					}
+				}
+			}()
+			buf := make([]byte, size)
+			for range 64 { // the pools and the window grow to their size
+				c.Write(buf)
+			}
+			segments := p.b.Stats().TCP.Received
+			runs := 0
+			n := testing.AllocsPerRun(50, func() { runs++; c.Write(buf) })
+			per := n * float64(runs) / float64(p.b.Stats().TCP.Received-segments)
+			if per > 0.02 {
+				t.Errorf("%v allocations for each MiB, %v for each segment", n, per)
+			}
+			c.Close()
+			s.Close()
+		})
+	}
+}
