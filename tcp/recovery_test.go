@@ -87,11 +87,6 @@ func TestNoDuplicates(t *testing.T) {
 	w.write(10000)
 	w.skip()
 	w.recv(". 1:1 ack 1 win 65534", ". 1:1 ack 1 win 65535", ". 1:1 ack 1 win 65533", "P. 1:11 ack 1 win 65533")
-	for i := range w.sent {
-		if w.sent[i].PayloadLen > 0 && i < 0 {
-			t.Error("retransmitted")
-		}
-	}
 	if in := w.c.Info(); in.Retransmits != 0 || in.FastRecoveries != 0 {
 		t.Errorf("%+v", in)
 	}
@@ -186,7 +181,7 @@ func TestLostBeforeNew(t *testing.T) {
 	w.skip()
 	w.until(time.Minute)
 	w.expect(". 1:1001 ack 1")
-	w.recv(". 1:1 ack 501 win 65535") // half of it: room for less than a segment
+	w.recv(". 1:1 ack 301 win 65535") // part of it: room for less than a segment
 	w.skip()
 	w.write(100)
 	for i := range w.sent {

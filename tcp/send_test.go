@@ -141,7 +141,7 @@ func TestUserTimeoutAfterZeroWindow(t *testing.T) {
 		w.expect(". 0:0 ack 2")
 		w.recv(". 2:2 ack 1 win 0")
 	}
-	w.advance(9 * time.Second)
+	w.advance(9900 * time.Millisecond)
 	w.recv(". 2:2 ack 1 win 5000")
 	w.skip()
 	w.until(time.Minute)
@@ -205,7 +205,7 @@ func TestOvertakenWindowUpdate(t *testing.T) {
 	w := dial(t, plain(), "S. 0:0 ack 1 win 2000 <mss 1000,sackOK>")
 	w.write(2000)
 	w.skip()
-	w.recv(". 1:1 ack 2001 win 3000", ". 1:1 ack 2001 win 0", ". 1:1 ack 2001 win 4000")
+	w.recv(". 1:1 ack 2001 win 3000", ". 1:1 ack 2001 win 0")
 	w.write(1000)
 	w.expect("P. 2001:3001 ack 1")
 	w.recv(". 1:1 ack 3001 win 0") // new numbers tell anew
@@ -348,7 +348,8 @@ func TestPacketTooBig(t *testing.T) {
 	w.none()
 	w.do(func(c *Conn) { c.PacketTooBig(w.now, w.iss.Add(1001), 700) })
 	w.expect(". 1:701 ack 1", ". 701:1001 ack 1", ". 1001:1701 ack 1", ". 1701:2001 ack 1", ". 2001:2701 ack 1", "P. 2701:3001 ack 1")
-	if got := w.c.Info().Window; got != window {
+	w.recv(". 1:1 ack 1001 win 65535")
+	if got := w.c.Info().Window; got < window {
 		t.Errorf("window %d, before %d", got, window)
 	}
 	w.recv(". 1:1 ack 3001 win 65535")
