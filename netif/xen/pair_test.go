@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/netduet/netduet/netif"
-	"github.com/netduet/netduet/netif/netiftest"
 	"github.com/netduet/netduet/netif/xen"
 	"github.com/netduet/netduet/netif/xen/transport/memory"
 )
@@ -45,13 +44,3 @@ func open(t testing.TB, h *memory.Hypervisor, fc xen.FrontendConfig, bc xen.Back
 	}
 	return f, b
 }
-
-func suite(t *testing.T, fc xen.FrontendConfig, bc xen.BackendConfig) {
-	t.Run("Front", func(t *testing.T) {
-		netiftest.TestDevice(t, netiftest.Config{New: func(t testing.TB) (a, b netif.Device) {
-			return open(t, plug(t, vif), fc, bc)
-		}})
-	})
-}
-
-func TestDeviceOneQueue(t *testing.T) { suite(t, xen.FrontendConfig{Queues: 1}, xen.BackendConfig{}) }

@@ -113,7 +113,7 @@ func (d *Domain) Ports() int {
 }
 
 // Store implements transport.Transport.
-func (d *Domain) Store() transport.Store { return &domainStore{store: d.hv.store, id: d.id} }
+func (d *Domain) Store() transport.Store { return &domainStore{store: d.hv.store, id: d.id, owner: d} }
 
 // Close ends the domain as a crash would: without a word to anybody. What it had
 // granted stays in the memory of who has it mapped; its xenstore stays as it was.
@@ -134,6 +134,7 @@ func (d *Domain) Close() error {
 	for _, p := range ports {
 		p.Close()
 	}
+	d.hv.store.forget(d)
 	return nil
 }
 

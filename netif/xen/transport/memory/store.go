@@ -42,12 +42,26 @@ const (
 type domainStore struct {
 	store *store
 	id    transport.Domain
+	owner *Domain // nil inside a transaction
+}
+
+// dead reports whether the domain is: its connection went with it.
+func (d *domainStore) dead() bool {
+	if d.owner == nil {
+		return false
+	}
+	d.owner.mu.Lock()
+	defer d.owner.mu.Unlock()
+	return d.owner.closed
 }
 
 func (d *domainStore) home() string { return fmt.Sprintf("/local/domain/%d", d.id) }
 
 // clean makes a path absolute, without a slash at its end; the root is "".
 func (d *domainStore) clean(path string) (string, error) {
+	if d.dead() {
+		return "", transport.ErrClosed
+	}
 	if !strings.HasPrefix(path, "/") {
 		path = d.home() + "/" + path
 	}
@@ -199,9 +213,21 @@ func (s *store) fire(p string, removed bool) {
 	}
 }
 
+// forget ends the watches of a domain.
+func (s *store) forget(d *Domain) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.watches {
+		if w.owner == d {
+			delete(s.watches, w)
+		}
+	}
+}
+
 // watch is a transport.Watch.
 type watch struct {
 	store *store
+	owner *Domain
 	path  string
 	c     chan struct{}
 }
@@ -227,7 +253,7 @@ func (d *domainStore) Watch(path string) (transport.Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{store: d.store, path: p, c: make(chan struct{}, 1)}
+	w := &watch{store: d.store, owner: d.owner, path: p, c: make(chan struct{}, 1)}
 	w.report()
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
@@ -252,6 +278,9 @@ type change struct {
 }
 
 func (d *domainStore) Begin() (transport.Tx, error) {
+	if d.dead() {
+		return nil, transport.ErrClosed
+	}
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	c := newStore()
@@ -332,6 +361,9 @@ func (t *tx) Commit() error {
 		return transport.ErrClosed
 	}
 	t.done = true
+	if t.d.dead() {
+		return transport.ErrClosed
+	}
 	s := t.d.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
