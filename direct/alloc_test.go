@@ -2,13 +2,39 @@
 
 package direct
 
-import "testing"
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/netduet/netduet/netif"
+)
 
 // The race detector makes pools forget what they hold, at random.
 
 // TestNoAllocation holds the steady state to no allocation for each segment and
 // each exchange.
 func TestNoAllocation(t *testing.T) {
+	t.Run("udp", func(t *testing.T) {
+		p := newPair(t, netif.WireConfig{})
+		defer p.close(t)
+		u, err := p.b.ListenUDP("udp", netip.MustParseAddrPort("0.0.0.0:7"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.a.ListenUDP("udp", netip.AddrPort{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		buf, to := make([]byte, 1000), netip.AddrPortFrom(addrB, 7)
+		if n := testing.AllocsPerRun(2000, func() {
+			c.WriteToUDPAddrPort(buf, to)
+			n, from, _ := u.ReadFromUDPAddrPort(buf)
+			u.WriteToUDPAddrPort(buf[:n], from)
+			c.ReadFromUDPAddrPort(buf)
+		}); n > 0.1 {
+			t.Errorf("%v allocations an exchange", n)
+		}
+	})
 	for name, wire := range benchWires() {
 		t.Run("ping-pong "+name, func(t *testing.T) {
 			p, c, s := benchPair(t, wire)

@@ -362,6 +362,19 @@ func TestPathMTU(t *testing.T) {
 		if small == 0 {
 			t.Error("nothing was sent again")
 		}
+		if mtu := s.pathMTU.get(addrB, s.clk); mtu != 600 {
+			t.Errorf("the path's MTU is taken for %d", mtu)
+		}
+		// The next connection begins with it: it announces no more than comes through.
+		binary.BigEndian.PutUint16(syn[0:], 1001)
+		binary.BigEndian.PutUint16(syn[16:], 0)
+		binary.BigEndian.PutUint16(syn[16:], checksumOf(syn, pseudo(&path{src: addrB, dst: addrA}, ipv4.ProtocolTCP, len(syn))))
+		p.ip(ipv4.Header{Protocol: ipv4.ProtocolTCP}, syn)
+		for _, seg := range p.drain() {
+			if seg.DstPort == 1001 && seg.Options.MSS != 560 {
+				t.Errorf("the next connection announces an MSS of %d", seg.Options.MSS)
+			}
+		}
 		c.(*TCPConn).SetLinger(0)
 		c.Close()
 	})

@@ -186,8 +186,8 @@ func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 	}
 	now = c.at(now)
 	if e.mtu > 0 {
-		if e.mtu >= c.st.mtu(&c.path) {
-			return
+		if e.mtu >= c.path.ifc.mtu {
+			return // it never was in our way
 		}
 		before := c.tc.Info().SegmentSize
 		c.tc.PacketTooBig(now, seq, max(e.mtu, minPathMTU)-ipTCPHeaders)
