@@ -207,9 +207,10 @@ func known(name string) bool {
 	return false
 }
 
-// linuxDefaults is [Defaults] as assignments, for a script that resets to them. The
-// order is that of the table.
-func linuxDefaults() (list []Assignment) {
+// DefaultAssignments is [Defaults] as assignments, for a script that resets to them
+// and for a stack whose defaults a machine may have changed. It leaves out what a
+// network namespace does not own.
+func DefaultAssignments() (list []Assignment) {
 	c := Defaults()
 	for _, f := range fields {
 		if strings.HasPrefix(f.name, "net.core.") || f.name == tcp+"fastopen_key" {

@@ -234,7 +234,7 @@ func (s *Settings) script(words []string, dir string) {
 	}
 	switch base {
 	case "defaults.sh", "set_sysctls.py":
-		s.Assign = append(s.Assign, linuxDefaults()...)
+		s.Assign = append(s.Assign, DefaultAssignments()...)
 	default:
 		s.note("passed over: %s", strings.Join(words, " "))
 	}

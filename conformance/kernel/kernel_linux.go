@@ -1,0 +1,297 @@
+//go:build linux && (amd64 || arm64)
+
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/netduet/netduet/conformance/player"
+	"github.com/netduet/netduet/conformance/sysctl"
+	"github.com/netduet/netduet/internal/netns"
+)
+
+// Play plays a script in a network namespace of its own. The error is a
+// *player.Failure, or wraps ErrUnavailable, or says what could not be set up.
+func Play(p *player.Plan, cfg player.Config) (res player.Result, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// The thread is in another namespace from here on and must not run anything
+		// else: it ends with this goroutine, which never unlocks it.
+		runtime.LockOSThread()
+		b, setup := newBackend(p)
+		if setup != nil {
+			err = setup
+			return
+		}
+		defer b.Close()
+		p.Settings.Notes = append(p.Settings.Notes, b.notes...)
+		res, err = player.Run(p, b, cfg)
+	}()
+	<-done
+	return res, err
+}
+
+// backend is the kernel as a player.Backend. Its methods run on the thread that is in
+// the namespace, except those that player.Backend says may run elsewhere.
+type backend struct {
+	start time.Time
+	tun   int
+	wake  int // an eventfd, written when a call on another goroutine is done
+	queue []player.Sent
+	buf   []byte
+	notes []string
+
+	closed atomic.Bool
+	calls  sync.WaitGroup
+	mu     sync.Mutex
+	fds    map[int]struct{} // the sockets that are open
+}
+
+var _ player.Backend = (*backend)(nil)
+
+const (
+	device = "tun0"
+	// vnetHeader is the size of struct virtio_net_hdr, before each packet of the
+	// device; hdrNeedsCsum is a bit of its flags.
+	vnetHeader   = 10
+	hdrNeedsCsum = 1
+)
+
+func newBackend(p *player.Plan) (*backend, error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("%w: unshare: %w", ErrUnavailable, err)
+	}
+	b := &backend{tun: -1, wake: -1, buf: make([]byte, vnetHeader+1<<16), fds: make(map[int]struct{})}
+	if err := b.setup(p); err != nil {
+		b.Close()
+		return nil, err
+	}
+	b.start = time.Now()
+	return b, nil
+}
+
+func (b *backend) setup(p *player.Plan) error {
+	var err error
+	if b.wake, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	b.configure(p)
+	if err := netns.LinkUp("lo"); err != nil {
+		return err
+	}
+	if err := b.openTun(); err != nil {
+		return err
+	}
+	if err := netns.LinkMTU(device, p.MTU); err != nil {
+		return err
+	}
+	if err := netns.AddAddr(device, p.Local); err != nil {
+		return err
+	}
+	if err := netns.LinkUp(device); err != nil {
+		return err
+	}
+	everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if p.IPv6 {
+		everything = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netns.AddRoute(device, everything, netip.Addr{})
+}
+
+// configure writes the sysctls: first those that make the kernel quiet, then Linux's
+// defaults, then the script's. The host's congestion control and buffer sizes are
+// inherited otherwise.
+func (b *backend) configure(p *player.Plan) {
+	for _, name := range []string{"all", "default"} {
+		if p.IPv6 || p.Mapped {
+			for _, kv := range [][2]string{{"router_solicitations", "0"}, {"accept_ra", "0"}, {"accept_dad", "0"}, {"addr_gen_mode", "1"}} {
+				netns.Sysctl("net.ipv6.conf."+name+"."+kv[0], kv[1])
+			}
+		} else {
+			netns.Sysctl("net.ipv6.conf."+name+".disable_ipv6", "1")
+		}
+	}
+	for _, a := range sysctl.DefaultAssignments() {
+		if err := netns.Sysctl(a.Name, a.Value); err != nil && a.Name == "net.ipv4.tcp_congestion_control" {
+			netns.Sysctl(a.Name, "reno") // the one that every kernel has
+		}
+	}
+	for _, a := range p.Settings.Assign {
+		if err := netns.Sysctl(a.Name, a.Value); err != nil {
+			b.notes = append(b.notes, fmt.Sprintf("%s=%s: %v", a.Name, a.Value, err))
+		}
+	}
+}
+
+func (b *backend) openTun() error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err})
+	}
+	b.tun = fd
+	ifr, err := unix.NewIfreq(device)
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
+		return fmt.Errorf("making the tun device: %w", err)
+	}
+	const offloads = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
+	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads); err != nil {
+		return fmt.Errorf("offloads of the tun device: %w", err)
+	}
+	return nil
+}
+
+func (b *backend) Now() time.Duration { return time.Since(b.start) }
+
+// drain takes what the kernel has sent off the device.
+func (b *backend) drain() {
+	for {
+		n, err := unix.Read(b.tun, b.buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return // EAGAIN
+		}
+		if n < vnetHeader {
+			continue
+		}
+		b.queue = append(b.queue, player.Sent{
+			At:      b.Now(),
+			Packet:  append([]byte(nil), b.buf[vnetHeader:n]...),
+			Partial: b.buf[0]&hdrNeedsCsum != 0,
+		})
+	}
+}
+
+// wait sleeps until the device is readable, the eventfd is written, or the time has
+// come.
+func (b *backend) wait(until time.Duration) {
+	left := max(until-b.Now(), 0)
+	ts := unix.NsecToTimespec(int64(left))
+	fds := []unix.PollFd{{Fd: int32(b.tun), Events: unix.POLLIN}, {Fd: int32(b.wake), Events: unix.POLLIN}}
+	unix.Ppoll(fds, &ts, nil)
+	if fds[1].Revents != 0 {
+		var n [8]byte
+		unix.Read(b.wake, n[:])
+	}
+	if fds[0].Revents != 0 {
+		b.drain()
+	}
+}
+
+func (b *backend) SleepUntil(t time.Duration) {
+	b.drain()
+	for b.Now() < t {
+		b.wait(t)
+	}
+}
+
+func (b *backend) Outbound(until time.Duration) (player.Sent, bool) {
+	for len(b.queue) == 0 {
+		if b.drain(); len(b.queue) > 0 {
+			break
+		}
+		if b.Now() >= until {
+			return player.Sent{}, false
+		}
+		b.wait(until)
+	}
+	s := b.queue[0]
+	b.queue = b.queue[1:]
+	return s, true
+}
+
+func (b *backend) Inject(packet []byte) error {
+	p := make([]byte, vnetHeader+len(packet))
+	copy(p[vnetHeader:], packet)
+	for {
+		_, err := unix.Write(b.tun, p)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("writing to the tun device: %w", err)
+		}
+		b.drain()
+		return nil
+	}
+}
+
+func (b *backend) Go(f func()) {
+	b.calls.Add(1)
+	go func() {
+		defer b.calls.Done()
+		f()
+		one := [8]byte{1}
+		unix.Write(b.wake, one[:])
+	}()
+}
+
+func (b *backend) Await(done <-chan struct{}, until time.Duration) bool {
+	for {
+		select {
+		case <-done:
+			b.drain()
+			return true
+		default:
+		}
+		if b.Now() >= until {
+			return false
+		}
+		b.wait(until)
+	}
+}
+
+func (b *backend) Sysctl(name, value string) error { return netns.Sysctl(name, value) }
+
+// Close resets every connection and gives blocked calls a moment to return before
+// their descriptors are closed.
+func (b *backend) Close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	b.mu.Lock()
+	open := b.fds
+	b.fds = make(map[int]struct{})
+	b.mu.Unlock()
+	for fd := range open {
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
+	returned := make(chan struct{})
+	go func() { b.calls.Wait(); close(returned) }()
+	stuck := time.NewTimer(time.Second)
+	defer stuck.Stop()
+	var err error
+	select {
+	case <-returned:
+		for fd := range open {
+			unix.Close(fd)
+		}
+		if b.wake >= 0 {
+			unix.Close(b.wake)
+		}
+	case <-stuck.C:
+		// A call is stuck in the kernel: its descriptors stay open rather than being
+		// used by somebody else under its feet.
+		err = errors.New("a system call has not returned; its sockets are left open")
+	}
+	if b.tun >= 0 {
+		unix.Close(b.tun)
+	}
+	return err
+}
