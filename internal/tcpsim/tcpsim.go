@@ -30,6 +30,15 @@ type Path struct {
 	// ReorderBy, or twice Delay plus a millisecond.
 	Loss, Duplicate, Reorder float64
 	ReorderBy                time.Duration
+	// Burst is the probability that a lost segment is followed by another lost one.
+	Burst float64
+}
+
+// Fate is what happens to one segment on the way.
+type Fate struct {
+	Drop, Duplicate bool
+	// Late is added to the path's delay, and lets later segments overtake.
+	Late time.Duration
 }
 
 // Config describes a run.
@@ -40,6 +49,13 @@ type Config struct {
 	A, B tcp.Config
 	// A connects and B listens. Both makes both connect: a simultaneous open.
 	Both bool
+	// ISSA and ISSB are the initial sequence numbers; 0 means random.
+	ISSA, ISSB tcp.Seq
+	// Fate, if not nil, decides in place of the paths' probabilities.
+	Fate func(fromA bool, n int, seg *tcp.Segment) Fate
+	// Flushed, if not nil, is called when everything that a side had to send after a
+	// call was sent.
+	Flushed func(d *Side)
 	// Drop, if not nil, sees every segment before the path does and may lose it.
 	Drop func(fromA bool, n int, seg *tcp.Segment) bool
 	// Tap, if not nil, sees every segment that a side sends.
@@ -58,6 +74,7 @@ type Side struct {
 	sent    int // segments
 	busy    clock.Time
 	lastArr clock.Time
+	lost    bool // the segment before was
 	batch   *tcp.Batch
 	passive *tcp.Passive // B's record before the handshake is complete
 	tw      *tcp.TimeWait
@@ -114,8 +131,19 @@ func New(cfg Config) *Sim {
 
 func (d *Side) connect() {
 	d.used = true
-	d.Conn.Connect(d.sim.Now, &d.cfg, tcp.Seq(d.sim.rng.Uint32()), d.sim.rng.Uint32())
+	d.Conn.Connect(d.sim.Now, &d.cfg, d.iss(), d.sim.rng.Uint32())
 	d.flush()
+}
+
+func (d *Side) iss() tcp.Seq {
+	random := tcp.Seq(d.sim.rng.Uint32())
+	if iss := d.sim.cfg.ISSA; d == d.sim.A && iss != 0 {
+		return iss
+	}
+	if iss := d.sim.cfg.ISSB; d == d.sim.B && iss != 0 {
+		return iss
+	}
+	return random
 }
 
 // At schedules do.
@@ -168,6 +196,9 @@ func (d *Side) flush() {
 				d.transmit(&d.batch.Segments[i])
 			}
 			d.Conn.Sent(d.sim.Now)
+		}
+		if d.sim.cfg.Flushed != nil {
+			d.sim.cfg.Flushed(d)
 		}
 		if e := d.Conn.Events(); e != 0 {
 			d.Events |= e
@@ -265,7 +296,13 @@ func (d *Side) wire(b []byte) {
 	if s.cfg.Drop != nil && s.cfg.Drop(d == s.A, d.sent, &seg) {
 		return
 	}
-	if p.Loss > 0 && s.rng.Float64() < p.Loss {
+	var fate Fate
+	if s.cfg.Fate != nil {
+		fate = s.cfg.Fate(d == s.A, d.sent, &seg)
+	} else {
+		fate = d.chance()
+	}
+	if fate.Drop {
 		return
 	}
 	depart := s.Now
@@ -278,7 +315,7 @@ func (d *Side) wire(b []byte) {
 		depart = d.busy
 	}
 	copies := 1
-	if p.Duplicate > 0 && s.rng.Float64() < p.Duplicate {
+	if fate.Duplicate {
 		copies = 2
 	}
 	for range copies {
@@ -286,18 +323,33 @@ func (d *Side) wire(b []byte) {
 		if p.Jitter > 0 {
 			at = at.Add(time.Duration(s.rng.Int64N(int64(p.Jitter))))
 		}
-		if p.Reorder > 0 && s.rng.Float64() < p.Reorder {
-			by := p.ReorderBy
-			if by == 0 {
-				by = 2*p.Delay + time.Millisecond
-			}
-			at = at.Add(by)
+		if fate.Late > 0 {
+			at = at.Add(fate.Late)
 		} else {
 			at = max(at, d.lastArr)
 			d.lastArr = at
 		}
 		s.At(at, func() { d.peer.receive(b) })
 	}
+}
+
+// chance is the fate that the path's probabilities give.
+func (d *Side) chance() (f Fate) {
+	p, rng := &d.path, d.sim.rng
+	loss := p.Loss
+	if d.lost && p.Burst > 0 {
+		loss = p.Burst
+	}
+	d.lost = loss > 0 && rng.Float64() < loss
+	f.Drop = d.lost
+	f.Duplicate = p.Duplicate > 0 && rng.Float64() < p.Duplicate
+	if p.Reorder > 0 && rng.Float64() < p.Reorder {
+		f.Late = p.ReorderBy
+		if f.Late == 0 {
+			f.Late = 2*p.Delay + time.Millisecond
+		}
+	}
+	return f
 }
 
 // receive is a driver's demultiplexer for one pair of ends.
@@ -323,7 +375,7 @@ func (d *Side) receive(b []byte) {
 			return
 		}
 		d.passive = new(tcp.Passive)
-		d.passive.Init(now, &d.cfg, &seg, tcp.Seq(d.sim.rng.Uint32()), d.sim.rng.Uint32())
+		d.passive.Init(now, &d.cfg, &seg, d.iss(), d.sim.rng.Uint32())
 		d.synAck()
 		d.arm()
 	default:
@@ -386,7 +438,7 @@ func (s *Sim) Transfer(from, to *Side, n int) *Transfer {
 	}
 	rbuf := make([]byte, 16<<10)
 	read := func() {
-		if !to.used {
+		if !to.used || t.paused {
 			return
 		}
 		to.Do(func(c *tcp.Conn) {
@@ -409,6 +461,7 @@ func (s *Sim) Transfer(from, to *Side, n int) *Transfer {
 			}
 		})
 	}
+	t.read = func() { s.After(0, read) }
 	chain(from, write)
 	chain(to, read)
 	s.After(0, write)
@@ -437,6 +490,14 @@ type Transfer struct {
 	End           error // what the reader saw behind the last byte
 	total         int
 	closed        bool
+	paused        bool
+	read          func()
 }
+
+// Pause makes the reader stop, and Resume go on.
+func (t *Transfer) Pause() { t.paused = true }
+
+// Resume ends a Pause.
+func (t *Transfer) Resume() { t.paused = false; t.read() }
 
 func pattern(i int) byte { return byte(i*7 + i>>8*13 + i>>16*31) }
