@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -74,7 +73,7 @@ func TestNoOvertakingWhileResolving(t *testing.T) {
 		}
 		// The last one is repeated until it arrives.
 		binary.BigEndian.PutUint32(msg, 1<<20)
-		u.(net.PacketConn).SetReadDeadline(time.Now().Add(time.Minute))
+		u.SetReadDeadline(time.Now().Add(time.Minute))
 		for done := false; !done; {
 			if _, err := c.Write(msg); err != nil {
 				t.Fatal(err)

@@ -45,7 +45,6 @@ type TCPConn struct {
 	left     bool       // no longer in the table
 	released bool       // buffers and accounting are given back
 	dialed   bool       // holds a port among the dialled ones
-	pending  bool       // in a listener's accept queue
 
 	// The application.
 	closed      bool // Close was called

@@ -4,9 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,16 +13,14 @@ import (
 
 const module = "github.com/netduet/netduet"
 
-// goTool runs the go command of the toolchain that runs the test, as a user would
-// in this directory, for another system if env says so.
+// goTool runs the go command, as a user would in this directory, for another
+// system if env says so.
 func goTool(t *testing.T, env []string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(runtime.GOROOT(), "bin", "go"), args...)
-	if _, err := os.Stat(cmd.Path); err != nil {
-		cmd = exec.CommandContext(ctx, "go", args...) // built with -trimpath
-	}
+	// go test puts the toolchain that runs it first in PATH.
+	cmd := exec.CommandContext(ctx, "go", args...)
 	// GOFLAGS may hold the tags of the test itself.
 	cmd.Env = append(os.Environ(), append([]string{"GOWORK=off", "GOFLAGS=", "CGO_ENABLED=0"}, env...)...)
 	out, err := cmd.CombinedOutput()

@@ -42,6 +42,7 @@ func describe(err error) string {
 		}
 	}
 	if ne, ok := err.(net.Error); ok {
+		//lint:ignore SA1019 what package net says is to be matched in full
 		fmt.Fprintf(&b, "\n  net.Error timeout=%v temporary=%v", ne.Timeout(), ne.Temporary())
 	}
 	return b.String()

@@ -124,6 +124,7 @@ func DNSError(err error, name, server string) *net.DNSError {
 	var ne net.Error
 	if errors.As(err, &ne) {
 		d.IsTimeout = ne.Timeout()
+		//lint:ignore SA1019 package net fills its field from it, too
 		d.IsTemporary = ne.Temporary()
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
