@@ -229,11 +229,10 @@ func (s *Stack) listenTCP(network string, b netapi.Bind) (*TCPListener, error) {
 	if !b.Addr.Addr().IsUnspecified() && !s.isLocal(b.Addr.Addr()) {
 		return nil, netapi.Syscall(netapi.CallBind, syscall.EADDRNOTAVAIL)
 	}
-	l := &TCPListener{st: s, addr: b.Addr, done: make(chan struct{}), ready: make(chan struct{}, 1)}
+	l := &TCPListener{st: s, ep: netapi.Endpoint{Network: network}, addr: b.Addr, done: make(chan struct{}), ready: make(chan struct{}, 1)}
 	if errno := s.listeners.add(l, uint32(s.random())); errno != 0 {
 		return nil, netapi.Syscall(netapi.CallBind, errno)
 	}
-	l.ep = netapi.Endpoint{Network: network, Local: netapi.Addr("tcp", l.addr)}
 	return l, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/netduet/netduet/internal/netapi"
 	"github.com/netduet/netduet/internal/siphash"
 )
 
@@ -100,7 +101,9 @@ func (l *listeners) add(t *TCPListener, first uint32) syscall.Errno {
 	return syscall.EADDRINUSE
 }
 
+// put publishes t: from here on segments find it, so that it must be complete.
 func (l *listeners) put(t *TCPListener) {
+	t.ep.Local = netapi.Addr("tcp", t.addr)
 	l.m[t.addr] = t
 	l.ports[t.addr.Port()]++
 }
