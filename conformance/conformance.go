@@ -35,6 +35,7 @@ type Outcome struct {
 	Err      error // nil, a *player.Failure, a *script.Error, or what went wrong before
 	Result   player.Result
 	Attempts int
+	Retried  []error // what the attempts before the last failed with
 }
 
 // Files returns the .pkt files among the paths and below the directories among them,
@@ -93,6 +94,7 @@ func Run(file string, play Backend, o Options) Outcome {
 		if !errors.As(out.Err, &f) || f.Kind != player.Timing && f.Kind != player.Slow || out.Attempts >= o.Attempts {
 			return out
 		}
+		out.Retried = append(out.Retried, out.Err)
 	}
 }
 
