@@ -8,6 +8,7 @@
 //	tap:tap0?offload=0                complete frames within the MTU only
 //	fd:3                              an inherited descriptor of a tap
 //	fd:3,4                            two queues of one tap
+//	xen:0                             vif 0 of this Xen domain; xen:0?queues=2
 //
 // A tap has offloads (checksums left undone and frames of 64 KiB, both ways) if the
 // kernel gives them, or the inherited descriptor has the virtio header: offload=0

@@ -11,6 +11,7 @@ func schemes() []scheme {
 	return []scheme{
 		{"tap", `"tap:tap0"`, prepareTap},
 		{"fd", `"fd:3"`, prepareFD},
+		{"xen", `"xen:0"`, prepareXen},
 	}
 }
 
