@@ -53,7 +53,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 		}
 		c.rtxAt = now.Add(c.rtt.timeout(0))
 	}
-	if c.limited && c.limitedEnd.Less(c.sndUna) {
+	if c.limited && c.limitedEnd.LessEq(c.sndUna) {
 		c.limited = false
 	}
 	if acked > 0 {

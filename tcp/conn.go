@@ -214,6 +214,11 @@ func (c *Conn) establish(now clock.Time, state State) {
 	c.state = state
 	c.events |= EventEstablished | EventWritable
 	c.cc.Init(now, c.payloadMSS())
+	if c.tries > 1 {
+		// RFC 6928, section 2: after several losses in the handshake, begin with one
+		// segment.
+		c.cc.OnTimeout(now, 0, false)
+	}
 	c.rtxAt = clock.Never
 	if c.ranges.count > 0 {
 		c.rtxAt = now.Add(c.rtt.timeout(0))

@@ -22,7 +22,8 @@
 //
 // SND.UNA ≤ SND.NXT in sequence space; the ranges on record cover exactly
 // [SND.UNA, SND.NXT), in order and without gaps. The right edge of the receive
-// window never moves left. A byte is acknowledged only once it is stored in the
+// window never moves left, but for less than a unit of its scale once a peer has
+// exploited its rounding (RFC 7323, section 2.4). A byte is acknowledged only once it is stored in the
 // receive buffer. Memory that a segment of the last Output points at is neither
 // changed nor given back before Sent, not even by a reset or Close.
 //

@@ -352,3 +352,55 @@ func TestZeroConn(t *testing.T) {
 		t.Errorf("%v %v %v", err, b.Segments, c.State())
 	}
 }
+
+// RFC 6928, section 2: one lost SYN may be an accident, two are a sign.
+func TestInitialWindowAfterLostSyns(t *testing.T) {
+	for losses, want := range map[int]int{0: 10, 1: 10, 2: 1} {
+		w := newWire(t).connect(plain())
+		w.skip()
+		for range losses {
+			w.until(time.Minute)
+			w.skip()
+		}
+		w.recv(synAck)
+		w.skip()
+		w.write(20000)
+		if len(w.sent) != want {
+			t.Errorf("%d segments after %d losses", len(w.sent), losses)
+		}
+	}
+}
+
+// RFC 9293, section 3.10.7.1.
+func TestResetFor(t *testing.T) {
+	w := newWire(t)
+	for line, want := range map[string]string{
+		"S 5:5 win 1":          "R. 0 6",
+		"P 5:15 win 1":         "R. 0 15",
+		"FS 5:15 win 1":        "R. 0 17",
+		"P. 5:15 ack 77 win 1": "R 77 0",
+		"R 5:5 win 0":          "",
+	} {
+		s := w.parse(line)
+		r, ok := ResetFor(&s)
+		if !ok {
+			if want != "" {
+				t.Errorf("%s: none", line)
+			}
+			continue
+		}
+		var out Segment
+		if err := Parse(r.Append(nil, 1, 2), &out); err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if out.Flags.Has(ACK) {
+			got = w.text("%v %d %d", out.Flags, out.Seq, out.Ack.Sub(w.irs))
+		} else {
+			got = w.text("%v %d %d", out.Flags, out.Seq.Sub(w.iss), out.Ack)
+		}
+		if got != want || out.SrcPort != 1 || out.DstPort != 2 {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
+}

@@ -184,6 +184,7 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	} else {
 		c.rtt.rto = synLossRTO
 	}
+	c.tries = p.tries
 	c.establish(now, StateEstablished)
 	c.Input(now, seg)
 }

@@ -3,9 +3,11 @@ package tcpsim
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/netduet/netduet/clock"
 	"github.com/netduet/netduet/tcp"
 )
 
@@ -55,5 +57,26 @@ func TestImpaired(t *testing.T) {
 			s := run(t, Config{Seed: seed, AtoB: p, BtoA: p, A: a, B: b, Both: seed%10 == 9}, 1<<20, time.Hour)
 			t.Logf("%v A: %+v", time.Duration(s.Now)-time.Hour, s.A.Conn.Info())
 		})
+	}
+}
+
+// A seed replays bit for bit.
+func TestReplay(t *testing.T) {
+	trace := func(seed uint64) string {
+		var b strings.Builder
+		p := Path{Delay: 5 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.05, Duplicate: 0.05, Reorder: 0.05}
+		run(t, Config{
+			Seed: seed, AtoB: p, BtoA: p, A: tcp.Config{MSS: 1460}, B: tcp.Config{MSS: 1460},
+			Tap: func(now clock.Time, fromA bool, s *tcp.Segment) {
+				fmt.Fprintln(&b, now, fromA, s.Flags, s.Seq, s.Ack, s.Window, s.Options, len(s.Payload))
+			},
+		}, 100000, time.Hour)
+		return b.String()
+	}
+	if trace(1) != trace(1) {
+		t.Error("two runs of one seed differ")
+	}
+	if trace(1) == trace(2) {
+		t.Error("two seeds give one run")
 	}
 }
