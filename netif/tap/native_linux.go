@@ -95,7 +95,7 @@ func newNative(cfg *Config, fds []int, own bool) (*Device, error) {
 		}
 		unix.CloseOnExec(fd)
 	}
-	pools := newBuffers(first.hdr, bufMTU, len(fds), offloads.Has(netif.RxGSO))
+	pools := fdqueue.NewPools(first.hdr, first.hdr+etherLen+vlanLen+bufMTU, len(fds), offloads.Has(netif.RxGSO))
 	var list []*fdqueue.Queue
 	for _, fd := range fds {
 		q := newQueue(d, fd, first.hdr, first.order, pools)

@@ -25,7 +25,7 @@ func pairQueue(t *testing.T, hdr int, order binary.ByteOrder) (d *Device, q *fdq
 	if hdr > 0 {
 		d.info.Offloads = netif.TxChecksum | netif.TxTSO4 | netif.RxGSO
 	}
-	q = newQueue(d, fds[0], hdr, order, newBuffers(hdr, 1500, 1, hdr > 0))
+	q = newQueue(d, fds[0], hdr, order, fdqueue.NewPools(hdr, hdr+etherLen+vlanLen+1500, 1, hdr > 0))
 	d.queues = []netif.Queue{q}
 	d.shutdown = q.Close
 	t.Cleanup(func() { d.Close(); unix.Close(fds[1]) })
