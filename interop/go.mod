@@ -1,6 +1,6 @@
 module github.com/netduet/netduet/interop
 
-go 1.26.0
+go 1.26.3
 
 require (
 	github.com/netduet/netduet v0.0.0
