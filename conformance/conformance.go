@@ -24,7 +24,7 @@ type Options struct {
 	Player player.Config
 	// Workers is how many scripts are played at a time; zero is one.
 	Workers int
-	// Attempts is how often a script is played before a failure of timing, which on a
+	// Attempts is how often a script is played before a doubtful failure, which on a
 	// loaded machine in real time may be nobody's fault, counts; zero is one.
 	Attempts int
 }
@@ -91,7 +91,7 @@ func Run(file string, play Backend, o Options) Outcome {
 		out.Attempts++
 		out.Result, out.Err = play(plan, o.Player)
 		var f *player.Failure
-		if !errors.As(out.Err, &f) || f.Kind != player.Timing && f.Kind != player.Slow || out.Attempts >= o.Attempts {
+		if !errors.As(out.Err, &f) || !f.Doubtful() || out.Attempts >= o.Attempts {
 			return out
 		}
 		out.Retried = append(out.Retried, out.Err)

@@ -44,7 +44,7 @@ func TestKernel(t *testing.T) {
 	// Scripts mostly wait: several at a time cost little. What real time adds is
 	// forgiven by a tolerance wider than Linux needs and by further attempts.
 	outs := RunAll(files, kernel.Play, Options{
-		Workers: 4, Attempts: 4,
+		Workers: 8, Attempts: 4,
 		Player: player.Config{StrictEnd: true, Scale: 3},
 	}, nil)
 	for _, o := range outs {

@@ -213,7 +213,7 @@ func (b *backend) waitFor(timeout int, f func(ms int) (int, error)) (int, error)
 		switch {
 		case err == unix.EINTR:
 			continue
-		case n != 0 || err != nil || last || b.closed.Load():
+		case n != 0 || err != nil || last || b.closed.Load() || b.stuck.Load():
 			return n, errno(err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // Backend is a stack under test: a clock, a wire and sockets. One goroutine drives
-// it; only the functions given to Go run elsewhere, and they use nothing but Now
+// it; only the functions given to Go, and perhaps Do, run elsewhere, and they use nothing but Now
 // and the methods of Sockets.
 type Backend interface {
 	Sockets
@@ -23,6 +23,10 @@ type Backend interface {
 	// Inject makes the stack receive an IP packet, and returns when it has done with
 	// it what takes no time.
 	Inject(packet []byte) error
+	// Do runs f, which makes a system call that is expected to return at once. It
+	// reports false if f has not returned at the given time; f may then be running
+	// still.
+	Do(f func(), until time.Duration) bool
 	// Go runs f on its own goroutine, where f may block in a system call.
 	Go(f func())
 	// Await waits until done is closed or the time has come, and reports which: true

@@ -22,6 +22,7 @@
 // scheduled time of the event before, or from when that happened if it was a range
 // or "*". A packet may come earlier or later than the script says by the tolerance:
 // 4 ms, or 1 % of the time since the event before if that is more, times
-// Config.Scale. What the player itself does too late for that is a failure of kind
-// [Slow], which says something of the machine and nothing of the stack.
+// Config.Scale, and by as much more as the player itself has been late at worst. If it is
+// later than that makes sense for, the run fails with kind [Slow], which says something
+// of the machine and nothing of the stack.
 package player

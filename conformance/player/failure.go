@@ -3,6 +3,7 @@ package player
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/netduet/netduet/conformance/script"
 )
@@ -30,7 +31,18 @@ type Failure struct {
 	Text             string
 	Expected, Actual string   // in script syntax, or empty
 	Trace            []string // the packets and calls so far, in script syntax
+	// Lag is how late the player itself had been at worst: after more than a few
+	// milliseconds the failure may be the machine's, whatever its kind.
+	Lag time.Duration
 }
+
+// Doubtful tells whether a failure in real time may be the machine's and not the
+// stack's.
+func (f *Failure) Doubtful() bool {
+	return f.Kind == Timing || f.Kind == Slow || f.Lag > doubt
+}
+
+const doubt = 4 * time.Millisecond
 
 func (f *Failure) Error() string {
 	var b strings.Builder

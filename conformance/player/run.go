@@ -45,6 +45,7 @@ type run struct {
 
 	start time.Duration // the backend's time at script time zero
 	prev  time.Duration // script time of the event before
+	lag   time.Duration // how late the player itself has been at worst
 	event *script.Event
 
 	fds        map[int64]*sock
@@ -75,6 +76,10 @@ const firstRemotePort = 40000
 // late from one that did not come.
 const grace = 100 * time.Millisecond
 
+// tooSlow is how late the player may be, beyond the tolerance, before a run means
+// nothing. In virtual time it is never late.
+const tooSlow = 20 * time.Millisecond
+
 // anyTime bounds the wait for an event with the time "*".
 const anyTime = 60 * time.Second
 
@@ -97,7 +102,7 @@ func Run(p *Plan, b Backend, cfg Config) (res Result, err error) {
 			if !ok {
 				panic(x)
 			}
-			f.Trace = r.res.Trace
+			f.Trace, f.Lag = r.res.Trace, r.lag
 			err = f
 		}
 	}()
@@ -149,10 +154,10 @@ func (t text) String() string { return string(t) }
 func (r *run) now() time.Duration { return r.b.Now() - r.start }
 
 // tolerance is how far an event may be from its time, which is gap after the event
-// before.
+// before. What the player itself did too late, the stack may answer as much later.
 func (r *run) tolerance(gap time.Duration) time.Duration {
 	t := max(r.plan.Tolerance, time.Duration(float64(gap)*r.plan.Percent/100))
-	return time.Duration(float64(t) * r.cfg.Scale)
+	return time.Duration(float64(t)*r.cfg.Scale) + r.lag
 }
 
 // window is when an event may happen, in script time.
@@ -182,8 +187,12 @@ func (r *run) play(e *script.Event) {
 	}
 	r.b.SleepUntil(r.start + from)
 	r.collect(e, from)
-	if late := r.now() - from; late > r.tolerance(from-r.prev) && e.Time.Kind != script.AnyTime && from == to {
-		r.fail(Slow, "this is %v late", late.Round(time.Microsecond))
+	if e.Time.Kind != script.AnyTime && from == to {
+		late := r.now() - from
+		if late > r.tolerance(from-r.prev)+tooSlow {
+			r.fail(Slow, "this is %v late", late.Round(time.Microsecond))
+		}
+		r.lag = max(r.lag, late)
 	}
 	switch {
 	case e.Packet != nil:
