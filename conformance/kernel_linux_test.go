@@ -3,9 +3,14 @@
 package conformance
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/netduet/netduet/conformance/kernel"
 	"github.com/netduet/netduet/conformance/player"
@@ -60,4 +65,87 @@ func TestKernel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKernelDiverges holds that expectations which Linux does not meet are found out,
+// with the line, both packets and what came before.
+func TestKernelDiverges(t *testing.T) {
+	if !netnstest.RunWith(t, netnstest.Options{Tun: true}) {
+		return
+	}
+	const open = `0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 bind(3, ..., ...) = 0
++0 listen(3, 1) = 0
++0 < S 0:0(0) win 32792 <mss 1000>
+`
+	for _, c := range []struct {
+		name, src string
+		kind      player.Kind
+		line      int
+		want      []string
+	}{
+		{"option", open + "+0 > S. 0:0(0) ack 1 <mss 1461>\n", player.Mismatch, 5,
+			[]string{"the option mss 1460 is there instead of mss 1461", "expected: > S. 0:0(0) ack 1 <mss 1461>", "actual: > S. 0:0(0) ack 1 win 64240 <mss 1460>", "< S 0:0(0) win 32792 <mss 1000>"}},
+		{"silence", open + "+0 > S. 0:0(0) ack 1 <mss 1460>\n+0 > . 1:1(0) ack 1\n", player.Mismatch, 6, []string{"no packet was sent"}},
+		{"early", open + "+.3 > S. 0:0(0) ack 1 <mss 1460>\n", player.Timing, 5, []string{"instead of 300ms"}},
+		{"left over", open, player.Mismatch, 4, []string{"a packet is left over", "> S. 0:0(0) ack 1 win 64240 <mss 1460>"}},
+		{"errno", open[:strings.Index(open, "+0 <")] + "+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n+0 accept(3, ..., ...) = -1 EINVAL\n", player.Call, 5, []string{"-1 EAGAIN"}},
+		{"blocks", open[:strings.Index(open, "+0 <")] + "+0 accept(3, ..., ...) = 4\n", player.Call, 4, []string{"the call blocks"}},
+		{"blocks longer", open[:strings.Index(open, "+0 <")] + "+0...0.05 accept(3, ..., ...) = 4\n", player.Call, 4, []string{"the call has not returned"}},
+		{"returns early", open[:strings.Index(open, "+0 <")] + "+0...0.3 poll([{fd=3, events=POLLIN, revents=0}], 1, 100) = 0\n", player.Timing, 4, []string{"instead of 300ms"}},
+		{"assertion", open + "+0 > S. 0:0(0) ack 1 <mss 1460>\n+0 < . 1:1(0) ack 1 win 32792\n+0 accept(3, ..., ...) = 4\n+0 %{\nassert tcpi_snd_mss == 999, 'mss' }%\n", player.Assertion, 9, []string{"mss (tcpi_snd_mss = 1000)"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "x.pkt")
+			if err := os.WriteFile(file, []byte(c.src), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			o := Run(file, kernel.Play, Options{Player: player.Config{StrictEnd: true, Scale: 3}})
+			var f *player.Failure
+			if !errors.As(o.Err, &f) {
+				t.Fatalf("the verdict is %v", o.Err)
+			}
+			if f.Kind == player.Slow || f.Lag > 20*time.Millisecond {
+				t.Skipf("netns: the machine is too busy for a verdict: %v", f.Lag)
+			}
+			if f.Kind != c.kind || f.Pos.Line != c.line {
+				t.Errorf("line %d, kind %v", f.Pos.Line, f.Kind)
+			}
+			for _, w := range c.want {
+				if !strings.Contains(f.Error(), w) {
+					t.Errorf("%q is missing in\n%v", w, f)
+				}
+			}
+		})
+	}
+}
+
+// TestKernelPrivate holds that a script's namespace begins afresh, whatever another
+// script or the machine has set.
+func TestKernelPrivate(t *testing.T) {
+	if !netnstest.RunWith(t, netnstest.Options{Tun: true}) {
+		return
+	}
+	file := filepath.Join(t.TempDir(), "x.pkt")
+	play := func(src string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(src), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if o := Run(file, kernel.Play, Options{Attempts: 4, Player: player.Config{Scale: 5}}); o.Err != nil {
+			t.Fatal(o.Err)
+		}
+	}
+	const connect = `0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0
++0 getsockopt(3, SOL_TCP, TCP_CONGESTION, "%s", [16]) = 0
++0 connect(3, ..., ...) = -1 EINPROGRESS
++0 > S 0:0(0) <mss %d,sackOK,TS val any ecr 0,nop,wscale 7>
+`
+	cc := "cubic"
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control"); err == nil && !strings.Contains(string(b), cc) {
+		cc = "reno"
+	}
+	play("--mtu=1000\n`sysctl -q net.ipv4.tcp_congestion_control=reno`\n" + fmt.Sprintf(connect, "reno", 960))
+	play(fmt.Sprintf(connect, cc, 1460))
 }

@@ -50,6 +50,7 @@ type backend struct {
 	queue []player.Sent
 	buf   []byte
 	notes []string
+	cc    string // the congestion control that each socket is given, or empty
 
 	closed atomic.Bool // by Close
 	stuck  atomic.Bool // a call that should not block has
@@ -163,15 +164,40 @@ func (b *backend) configure(p *player.Plan) {
 		}
 	}
 	for _, a := range sysctl.DefaultAssignments() {
-		if err := netns.Sysctl(a.Name, a.Value); err != nil && a.Name == "net.ipv4.tcp_congestion_control" {
-			netns.Sysctl(a.Name, "reno") // the one that every kernel has
-		}
+		b.Sysctl(a.Name, a.Value) // an older kernel lacks some
 	}
 	for _, a := range p.Settings.Assign {
-		if err := netns.Sysctl(a.Name, a.Value); err != nil {
+		if err := b.Sysctl(a.Name, a.Value); err != nil {
 			b.notes = append(b.notes, fmt.Sprintf("%s=%s: %v", a.Name, a.Value, err))
 		}
 	}
+}
+
+const congestionControl = "net.ipv4.tcp_congestion_control"
+
+// Sysctl writes a sysctl. Which congestion control a namespace may have as its default
+// is the machine's to allow (tcp_allowed_congestion_control); one that it does not is
+// given to each socket instead.
+func (b *backend) Sysctl(name, value string) error {
+	err := netns.Sysctl(name, value)
+	if name != congestionControl {
+		return err
+	}
+	b.cc = ""
+	if err == nil {
+		return nil
+	}
+	fd, serr := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if serr != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if serr := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, value); serr != nil {
+		netns.Sysctl(name, "reno") // the one that every kernel has
+		return err
+	}
+	b.cc = value
+	return nil
 }
 
 func (b *backend) openTun() error {
@@ -313,8 +339,6 @@ func (b *backend) Await(done <-chan struct{}, until time.Duration) bool {
 		b.wait(until)
 	}
 }
-
-func (b *backend) Sysctl(name, value string) error { return netns.Sysctl(name, value) }
 
 // Close resets every connection and gives blocked calls a moment to return before
 // their descriptors are closed.

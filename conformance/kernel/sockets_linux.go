@@ -74,6 +74,10 @@ func (b *backend) Socket(family, typ, proto int) (int, error) {
 		return -1, errno(err)
 	}
 	b.keep(fd)
+	if b.cc != "" && typ&0xf == unix.SOCK_STREAM {
+		// What a listener has been given, the connections it accepts have too.
+		unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, b.cc)
+	}
 	return fd, nil
 }
 
