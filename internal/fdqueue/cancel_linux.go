@@ -17,6 +17,7 @@ type canceler struct {
 	done     <-chan struct{} // of the context registered, nil with none
 	stop     func() bool
 	deadline bool // the file's deadline may be set
+	awake    bool // the deadline stays
 	over     bool
 }
 
@@ -37,7 +38,7 @@ func (c *canceler) arm(ctx context.Context, file *os.File) bool {
 		c.stop = nil
 	}
 	c.armed++
-	if c.deadline {
+	if c.deadline && !c.awake {
 		file.SetReadDeadline(time.Time{})
 		c.deadline = false
 	}
@@ -54,6 +55,16 @@ func (c *canceler) arm(ctx context.Context, file *os.File) bool {
 		}
 	})
 	return true
+}
+
+// wake ends every wait from now on.
+func (c *canceler) wake(file *os.File) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.awake = true
+		file.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // disarm ends it for good.

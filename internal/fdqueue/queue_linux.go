@@ -94,6 +94,10 @@ func (q *Queue) Close() {
 	q.room.end()
 }
 
+// Wake ends every Wait, now and later: for a Receiver that has learned elsewhere why
+// there will be no frame any more, and answers so from then on.
+func (q *Queue) Wake() { q.cancel.wake(q.file) }
+
 // Control calls f with the descriptor, which stays open during the call.
 func (q *Queue) Control(f func(fd uintptr)) error { return q.conn.Control(f) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,6 +43,36 @@ func TestOpen(t *testing.T) {
 		if _, err := net.InterfaceByName(i.Name); (err == nil) != strings.Contains(device, "persist") {
 			t.Errorf("%s: %v", device, err)
 		}
+	}
+}
+
+func TestOpenPacket(t *testing.T) {
+	if !netnstest.Run(t) {
+		return
+	}
+	if err := netns.AddVeth("va", "vb"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"va", "vb"} {
+		if err := netns.LinkUp(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host, err := net.InterfaceByName("va")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for device, mac := range map[string]netif.MAC{
+		"packet:va": netif.MAC(host.HardwareAddr), "packet:va?queues=2&promisc=1&addr=10.0.0.2,fd00::2": {2, 0, 0, 0, 0, 9},
+	} {
+		d, err := Open(context.Background(), device, Options{MAC: mac, Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.2")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := d.Info(); i.MAC != mac || i.MTU != 1500 || !i.Offloads.Has(netif.RxGSO) || (len(d.Queues()) == 2) != strings.Contains(device, "queues") {
+			t.Errorf("%s: %+v", device, i)
+		}
+		d.Close()
 	}
 }
 

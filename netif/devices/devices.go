@@ -27,6 +27,7 @@ package devices
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/netduet/netduet/netif"
@@ -39,6 +40,10 @@ type Options struct {
 	MAC netif.MAC
 	// MTU is the largest IP packet in bytes.
 	MTU int
+	// Addrs are the IP addresses that the device will be used with, all of them. A
+	// driver that shares an interface with others leaves packets to other addresses
+	// to them.
+	Addrs []netip.Addr
 }
 
 // opener opens a device whose parameters were understood.
@@ -79,5 +84,14 @@ func Open(ctx context.Context, device string, o Options) (netif.Device, error) {
 	for _, k := range known {
 		list = append(list, k.example)
 	}
-	return nil, fmt.Errorf("device %q: unknown scheme %q: this platform has %s", device, s.scheme, strings.Join(list, " and "))
+	return nil, fmt.Errorf("device %q: unknown scheme %q: this platform has %s", device, s.scheme, enumerate(list))
+}
+
+// enumerate joins a list as a sentence does.
+func enumerate(list []string) string {
+	if len(list) < 2 {
+		return strings.Join(list, "")
+	}
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " and " + list[last]
 }

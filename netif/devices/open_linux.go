@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/netduet/netduet/netif"
+	"github.com/netduet/netduet/netif/packet"
 	"github.com/netduet/netduet/netif/tap"
 )
 
@@ -11,6 +12,7 @@ func schemes() []scheme {
 	return []scheme{
 		{"tap", `"tap:tap0"`, prepareTap},
 		{"fd", `"fd:3"`, prepareFD},
+		{"packet", `"packet:eth0"`, preparePacket},
 		{"xen", `"xen:0"`, prepareXen},
 	}
 }
@@ -51,6 +53,30 @@ func offload(s *spec) tap.Offload {
 		return tap.OffloadOff
 	}
 	return tap.OffloadAuto
+}
+
+func preparePacket(s *spec, o Options) opener {
+	cfg := packet.Config{
+		Name:        s.argument,
+		MAC:         o.MAC,
+		MTU:         o.MTU,
+		Addrs:       s.addresses("addr"),
+		Promiscuous: s.flag("promisc"),
+		Queues:      s.number("queues"),
+	}
+	if len(cfg.Addrs) == 0 {
+		cfg.Addrs = o.Addrs
+	}
+	if cfg.Name == "" {
+		s.fail("device %q names nothing: write \"packet:eth0\"", s.whole)
+	}
+	return func(ctx context.Context) (netif.Device, error) {
+		d, err := packet.Open(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
+	}
 }
 
 // openTap keeps a nil *tap.Device from becoming a device that is not nil.

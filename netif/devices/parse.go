@@ -2,6 +2,7 @@ package devices
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -113,6 +114,24 @@ func (s *spec) number(key string) int {
 		return 0
 	}
 	return int(n)
+}
+
+// addresses takes a parameter that is a list of IP addresses.
+func (s *spec) addresses(key string) []netip.Addr {
+	v := s.text(key)
+	if v == "" {
+		return nil
+	}
+	var list []netip.Addr
+	for _, t := range strings.Split(v, ",") {
+		a, err := netip.ParseAddr(t)
+		if err != nil || a.Zone() != "" {
+			s.fail("device %q: %q is not an IP address: write %s=192.0.2.1,192.0.2.2", s.whole, t, key)
+			return nil
+		}
+		list = append(list, a)
+	}
+	return list
 }
 
 // descriptors reads the argument as a list of open descriptors.

@@ -32,7 +32,7 @@ func TestBadStrings(t *testing.T) {
 		"":                             `"tap:tap0"`,
 		"tap0":                         `"tap:tap0"`,
 		"tap:":                         "names nothing",
-		"eth:eth0":                     `unknown scheme "eth": this platform has "tap:tap0" and "fd:3"`,
+		"eth:eth0":                     `unknown scheme "eth": this platform has "tap:tap0", "fd:3", "packet:eth0" and "xen:0"`,
 		"tap:tap0?":                    "key=value",
 		"tap:tap0?vnet":                "key=value",
 		"tap:tap0?vnet=":               "key=value",
@@ -58,6 +58,14 @@ func TestBadStrings(t *testing.T) {
 		"tap:a?vnet=0&offload=1":       "needs the header",
 		"tap:a?offload=2":              "neither 0 nor 1",
 		"tap:a?offload=1&driver=water": "no virtio header",
+		"packet:":                      `"packet:eth0"`,
+		"packet:no-such?queues=0":      "1 to 65535",
+		"packet:no-such":               "no interface no-such",
+		"packet:lo":                    "not an Ethernet",
+		"packet:x?addr=10.0.0.0/8":     "not an IP address",
+		"packet:x?addr=10.0.0.1,":      "not an IP address",
+		"packet:x?addr=fe80::1%1":      "not an IP address",
+		"packet:x?vnet=1":              `packet has addr, pcap, promisc, queues`,
 		"fd:1000":                      "not open",
 	} {
 		d, err := Open(context.Background(), device, Options{})
@@ -97,6 +105,7 @@ func FuzzParse(f *testing.F) {
 		}
 		s.flag("vnet")
 		s.number("queues")
+		s.addresses("addr")
 		if err := s.rest(); err != nil && strings.ContainsAny(err.Error(), "\n\x00") {
 			t.Fatalf("more than a line: %q", err)
 		}
