@@ -21,21 +21,46 @@ import (
 	"github.com/netduet/netduet/internal/netns"
 	"github.com/netduet/netduet/internal/netns/netnstest"
 	"github.com/netduet/netduet/netif"
+	"github.com/netduet/netduet/netif/packet"
 	"github.com/netduet/netduet/netif/tap"
 )
 
-// The kernel's sockets at the far end of a tap, in the namespace of the test.
+// The kernel's sockets at the far end of a device, in the namespace of the test.
 
-// tapVariants are the taps that behaviour must not depend on.
-var tapVariants = []struct {
+// devices are what behaviour must not depend on. Each is opened so that the
+// interface called name is the kernel's end.
+var devices = []struct {
 	name string
-	cfg  tap.Config
+	open func(name string) (netif.Device, error)
 }{
-	{"offload", tap.Config{Offload: tap.OffloadOn}},
-	{"plain", tap.Config{Offload: tap.OffloadOff}},
-	{"header", tap.Config{Offload: tap.OffloadOff, VNetHdr: true}},
-	{"queues", tap.Config{Queues: 2, Offload: tap.OffloadOn}},
-	{"water", tap.Config{Driver: tap.DriverWater}},
+	{"offload", openTap(tap.Config{Offload: tap.OffloadOn})},
+	{"plain", openTap(tap.Config{Offload: tap.OffloadOff})},
+	{"packet", openPacket(packet.Config{Addrs: []netip.Addr{netip.MustParseAddr(directAddr)}})},
+	{"packet queues", openPacket(packet.Config{Queues: 2, MAC: netif.MAC{2, 0, 0, 0, 0, 7}})},
+	{"queues", openTap(tap.Config{Queues: 2, Offload: tap.OffloadOn})},
+	{"header", openTap(tap.Config{Offload: tap.OffloadOff, VNetHdr: true})},
+	{"water", openTap(tap.Config{Driver: tap.DriverWater})},
+}
+
+func openTap(cfg tap.Config) func(string) (netif.Device, error) {
+	return func(name string) (netif.Device, error) {
+		cfg.Name = name
+		return tap.Open(context.Background(), cfg)
+	}
+}
+
+// openPacket makes a pair of interfaces and opens the one that is not the kernel's.
+func openPacket(cfg packet.Config) func(string) (netif.Device, error) {
+	return func(name string) (netif.Device, error) {
+		cfg.Name = name + "far"
+		if err := netns.AddVeth(cfg.Name, name); err != nil {
+			return nil, err
+		}
+		if err := netns.LinkUp(cfg.Name); err != nil {
+			return nil, err
+		}
+		return packet.Open(context.Background(), cfg)
+	}
 }
 
 const (
@@ -43,11 +68,10 @@ const (
 	directAddr = "10.0.0.2"
 )
 
-// newTapStack makes a tap and a stack on it.
-func newTapStack(tb testing.TB, name string, cfg tap.Config) (*direct.Stack, netif.Device) {
+// newKernelPeer makes a device and a stack on it, with the kernel at the far end.
+func newKernelPeer(tb testing.TB, name string, open func(string) (netif.Device, error)) (*direct.Stack, netif.Device) {
 	tb.Helper()
-	cfg.Name = name
-	d, err := tap.Open(context.Background(), cfg)
+	d, err := open(name)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -68,7 +92,7 @@ func newTapStack(tb testing.TB, name string, cfg tap.Config) (*direct.Stack, net
 }
 
 // Bytes go both ways at once, as they were written, whoever opens the connection.
-func TestTap(t *testing.T) {
+func TestKernelPeer(t *testing.T) {
 	if !netnstest.RunWith(t, netnstest.Options{Tun: true}) {
 		return
 	}
@@ -76,11 +100,13 @@ func TestTap(t *testing.T) {
 	if testing.Short() {
 		size = 2 << 20
 	}
-	for i, v := range tapVariants {
+	for i, v := range devices {
 		t.Run(v.name, func(t *testing.T) {
-			s, d := newTapStack(t, fmt.Sprint("t", i), v.cfg)
+			name := fmt.Sprint("t", i)
+			s, d := newKernelPeer(t, name, v.open)
+			defer netns.DelAddr(name, netip.MustParsePrefix(kernelAddr+"/24"))
 			for _, active := range []bool{false, true} {
-				ours, theirs := connectTap(t, s, active)
+				ours, theirs := connectKernel(t, s, active)
 				errs := make(chan error, 4)
 				for i, c := range []net.Conn{ours, theirs} {
 					go func() { errs <- sendRandom(c, uint64(i), size) }()
@@ -94,8 +120,13 @@ func TestTap(t *testing.T) {
 				ours.Close()
 				theirs.Close()
 			}
-			if tapped, ok := d.(*tap.Device); ok {
-				if st := tapped.Stats(); st != (tap.Stats{}) {
+			switch d := d.(type) {
+			case *tap.Device:
+				if st := d.Stats(); st != (tap.Stats{}) {
+					t.Errorf("the device dropped frames: %+v", st)
+				}
+			case *packet.Device:
+				if st := d.Stats(); st != (packet.Stats{}) {
 					t.Errorf("the device dropped frames: %+v", st)
 				}
 			}
@@ -109,8 +140,8 @@ func TestTap(t *testing.T) {
 	}
 }
 
-// connectTap joins the stack with the kernel.
-func connectTap(tb testing.TB, s *direct.Stack, active bool) (ours, theirs net.Conn) {
+// connectKernel joins the stack with the kernel.
+func connectKernel(tb testing.TB, s *direct.Stack, active bool) (ours, theirs net.Conn) {
 	tb.Helper()
 	ctx := context.Background()
 	var l net.Listener
@@ -177,14 +208,14 @@ func expectRandom(c net.Conn, seed uint64, size int) error {
 }
 
 const (
-	benchInside = "NETDUET_TAP_BENCH"
-	benchPeer   = "NETDUET_TAP_PEER"
+	benchInside = "NETDUET_KERNEL_BENCH"
+	benchPeer   = "NETDUET_KERNEL_PEER"
 )
 
-// BenchmarkTap moves data between the stack and the kernel's sockets in another
+// BenchmarkKernelPeer moves data between the stack and the kernel's sockets in another
 // process. It reports this process's CPU time, that of the kernel's work in its
 // system calls included.
-func BenchmarkTap(b *testing.B) {
+func BenchmarkKernelPeer(b *testing.B) {
 	if mode := os.Getenv(benchPeer); mode != "" {
 		peerMain(b, mode)
 		return
@@ -207,24 +238,26 @@ func BenchmarkTap(b *testing.B) {
 		b.Fatal(err)
 	}
 	made := 0
-	for _, v := range tapVariants[:2] {
+	for _, v := range devices[:3] {
 		for _, mode := range []string{"in", "out", "echo"} {
 			b.Run(v.name+"/"+mode, func(b *testing.B) {
 				made++
-				s, _ := newTapStack(b, fmt.Sprint("b", made), v.cfg)
+				name := fmt.Sprint("b", made)
+				s, _ := newKernelPeer(b, name, v.open)
+				defer netns.DelAddr(name, netip.MustParsePrefix(kernelAddr+"/24"))
 				defer s.Close()
-				benchTap(b, s, mode)
+				benchKernel(b, s, mode)
 			})
 		}
 	}
 }
 
-func benchTap(b *testing.B, s *direct.Stack, mode string) {
+func benchKernel(b *testing.B, s *direct.Stack, mode string) {
 	l, err := s.Listen(context.Background(), "tcp", ":7")
 	if err != nil {
 		b.Fatal(err)
 	}
-	peer := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkTap$", "-test.benchtime=1x")
+	peer := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkKernelPeer$", "-test.benchtime=1x")
 	peer.Env = append(os.Environ(), benchPeer+"="+mode)
 	peer.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := peer.Start(); err != nil {
@@ -264,12 +297,14 @@ func benchTap(b *testing.B, s *direct.Stack, mode string) {
 		b.SetBytes(int64(size))
 	}
 	b.ReportAllocs()
-	before, loops := cpuTime(), 0
+	before, frames, loops := cpuTime(), s.Stats().Link, 0
 	for b.Loop() {
 		work()
 		loops++
 	}
-	spent := cpuTime() - before
+	spent, after := cpuTime()-before, s.Stats().Link
+	b.ReportMetric(float64(after.RxFrames-frames.RxFrames)/float64(loops), "rx/op")
+	b.ReportMetric(float64(after.TxFrames-frames.TxFrames)/float64(loops), "tx/op")
 	if mode == "echo" {
 		b.ReportMetric(spent*1e6/float64(loops), "cpu-µs/op")
 	} else {
