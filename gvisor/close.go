@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"net"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -20,7 +21,7 @@ func (s *Stack) Close() error {
 	if s.ending {
 		s.mu.Unlock()
 		<-s.closed
-		return errClosed
+		return net.ErrClosed
 	}
 	s.ending = true
 	s.mu.Unlock()

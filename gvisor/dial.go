@@ -225,7 +225,7 @@ func (s *Stack) ListenUDP(network string, laddr netip.AddrPort) (*UDPConn, error
 
 // listenErr wraps the cause of a failed Listen.
 func listenErr(network string, b netapi.Bind, err error) error {
-	if err == errClosed {
+	if err == net.ErrClosed {
 		return closedErr(netapi.OpListen, network)
 	}
 	return netapi.ListenError(network, b.Asked, err)

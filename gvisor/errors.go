@@ -9,9 +9,6 @@ import (
 	"github.com/netduet/netduet/internal/netapi"
 )
 
-// errClosed is the cause of everything that fails because it was closed.
-var errClosed error = net.ErrClosed
-
 // errnoOf is the table of what an application sees of gVisor's errors: the errno
 // that Linux has for the same event.
 func errnoOf(err tcpip.Error) syscall.Errno {
@@ -81,5 +78,6 @@ func again(err tcpip.Error) bool {
 	return yes
 }
 
-// endpoint names a socket in errors.
-func closedErr(op, network string) error { return netapi.OpError(op, network, nil, nil, errClosed) }
+// closedErr is what a call of a closed stack fails with: it is nobody's address that
+// is at fault.
+func closedErr(op, network string) error { return netapi.OpError(op, network, nil, nil, net.ErrClosed) }

@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"net"
 	"net/netip"
 	"sync"
 
@@ -49,7 +50,7 @@ func (s *socket) gone() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.stackClosed {
-		return errClosed
+		return net.ErrClosed
 	}
 	return nil
 }

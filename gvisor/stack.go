@@ -55,6 +55,7 @@ type Stack struct {
 	ifaces []*link // those with a device
 	ports  []*port // one for each device
 
+	random  *random
 	batches batches
 
 	mu        sync.Mutex
@@ -83,14 +84,16 @@ func New(cfg *Config) (*Stack, error) {
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4},
 		HandleLocal:        true,
 	}
-	if opts.SecureRNG, err = newRandom(cfg.Rand); err != nil {
+	rng, err := newRandom(cfg.Rand)
+	if err != nil {
 		return nil, err
 	}
+	opts.SecureRNG = rng
 	if cfg.Clock != nil {
 		opts.Clock = newEngineClock(cfg.Clock)
 	}
 	s := &Stack{
-		cfg: cfg, log: cfg.Logger,
+		cfg: cfg, log: cfg.Logger, random: rng,
 		conns:     make(map[*TCPConn]struct{}),
 		udp:       make(map[*UDPConn]struct{}),
 		listeners: make(map[*TCPListener]struct{}),
@@ -105,7 +108,7 @@ func New(cfg *Config) (*Stack, error) {
 			return s.Dial(ctx, network, netip.AddrPort{}, server)
 		},
 		Families: s.families(),
-		Rand:     opts.SecureRNG,
+		Rand:     rng,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gvisor: %w", err)
@@ -265,7 +268,7 @@ func (s *Stack) LookupNetIP(ctx context.Context, network, host string) ([]netip.
 // net.ErrClosed.
 func (s *Stack) Interfaces() ([]ifaddr.Interface, error) {
 	if !s.enter() {
-		return nil, errClosed
+		return nil, net.ErrClosed
 	}
 	defer s.leave()
 	list := []ifaddr.Interface{{

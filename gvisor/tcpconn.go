@@ -141,7 +141,7 @@ func (c *TCPConn) Close() error {
 	linger, stackClosed := c.linger, c.stackClosed
 	c.mu.Unlock()
 	if !c.end(false) {
-		return c.name.Close(errClosed)
+		return c.name.Close(net.ErrClosed)
 	}
 	c.st.forget(c)
 	if stackClosed {

@@ -25,7 +25,7 @@ type TCPListener struct {
 
 func (s *Stack) listenTCP(network string, b netapi.Bind) (*TCPListener, error) {
 	if !s.enter() {
-		return nil, errClosed
+		return nil, net.ErrClosed
 	}
 	defer s.leave()
 	ep, wq, err := s.newEndpoint(tcp.ProtocolNumber, netip.AddrPort{})
@@ -94,14 +94,14 @@ func (l *TCPListener) AcceptTCP() (*TCPConn, error) {
 		if terr == nil {
 			if !l.st.enter() {
 				ep.Close()
-				return nil, l.name.Accept(errClosed)
+				return nil, l.name.Accept(net.ErrClosed)
 			}
 			c := l.st.newConn(ep, wq, l.name.Network)
 			l.st.leave()
 			return c, nil
 		}
 		if _, ended := terr.(*tcpip.ErrInvalidEndpointState); ended {
-			return nil, l.name.Accept(errClosed)
+			return nil, l.name.Accept(net.ErrClosed)
 		}
 		if !again(terr) {
 			return nil, l.name.Accept(failed(netapi.CallAccept, terr))
@@ -125,9 +125,13 @@ func (l *TCPListener) Addr() net.Addr { return l.name.Local }
 // Close implements net.Listener. Connections that nobody accepted are reset.
 func (l *TCPListener) Close() error {
 	if !l.end(false) {
-		return l.name.CloseListener(errClosed)
+		return l.name.CloseListener(net.ErrClosed)
 	}
+	half := l.st.halfOpen(l)
 	l.ep.Close()
+	for _, id := range half {
+		l.st.ask(id)
+	}
 	l.st.mu.Lock()
 	delete(l.st.listeners, l)
 	l.st.mu.Unlock()

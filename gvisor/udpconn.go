@@ -45,7 +45,7 @@ func (w *datagramWriter) Write(b []byte) (int, error) {
 
 func (s *Stack) listenUDP(network string, b netapi.Bind) (*UDPConn, error) {
 	if !s.enter() {
-		return nil, errClosed
+		return nil, net.ErrClosed
 	}
 	defer s.leave()
 	ep, wq, err := s.newEndpoint(udp.ProtocolNumber, netip.AddrPort{})
@@ -323,7 +323,7 @@ func (c *UDPConn) writePeer(p, oob []byte, addr net.Addr) (int, error) {
 // Close implements net.Conn and net.PacketConn. What was not read is lost.
 func (c *UDPConn) Close() error {
 	if !c.end(false) {
-		return c.name.Close(errClosed)
+		return c.name.Close(net.ErrClosed)
 	}
 	c.ep.Close()
 	c.st.mu.Lock()

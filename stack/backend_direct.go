@@ -4,21 +4,18 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/netduet/netduet/direct"
-	"github.com/netduet/netduet/netif"
-	"github.com/netduet/netduet/netif/devices"
 )
 
 // Backend names the implementation that this build links.
 const Backend = "direct"
 
 func open(ctx context.Context, cfg *Config) (Stack, error) {
-	list := cfg.interfaces()
-	if len(list) == 0 {
-		return nil, errors.New("stack: no network device: the direct backend needs one, such as -dev tap:tap0 (NETDUET_DEVICE, Config.Device)")
+	list, devs, abandon, err := openDevices(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
 	dc := &direct.Config{
 		DNS:          cfg.DNS,
@@ -29,32 +26,8 @@ func open(ctx context.Context, cfg *Config) (Stack, error) {
 		Clock:        cfg.Clock,
 		Rand:         cfg.Rand,
 	}
-	// Interfaces that name the same device string are VLANs of one device.
-	opened := make(map[string]netif.Device)
-	fail := func(err error) (Stack, error) {
-		for _, d := range opened {
-			d.Close()
-		}
-		return nil, err
-	}
-	for i := range list {
-		ic := &list[i]
-		dev := ic.Driver
-		if dev == nil {
-			if ic.Device == "" {
-				return fail(fmt.Errorf("stack: interface %s has no device: name one, such as -dev tap:tap0 (NETDUET_DEVICE, Device)", ic.Name))
-			}
-			dev = opened[ic.Device]
-		}
-		if dev == nil {
-			var err error
-			dev, err = devices.Open(ctx, ic.Device, devices.Options{MAC: ic.MAC, MTU: ic.MTU})
-			if err != nil {
-				return fail(fmt.Errorf("stack: %w", err))
-			}
-			opened[ic.Device] = dev
-		}
-		di := direct.Interface{Name: ic.Name, Device: dev, VLAN: ic.VLAN, MTU: ic.MTU, Addrs: ic.Addrs}
+	for i, ic := range list {
+		di := direct.Interface{Name: ic.Name, Device: devs[i], VLAN: ic.VLAN, MTU: ic.MTU, Addrs: ic.Addrs}
 		for _, r := range ic.Routes {
 			di.Routes = append(di.Routes, direct.Route{Dst: r.Dst, Gateway: r.Gateway})
 		}
@@ -62,7 +35,8 @@ func open(ctx context.Context, cfg *Config) (Stack, error) {
 	}
 	s, err := direct.New(dc)
 	if err != nil {
-		return fail(fmt.Errorf("stack: %w", err))
+		abandon()
+		return nil, fmt.Errorf("stack: %w", err)
 	}
 	return s, nil
 }

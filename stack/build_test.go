@@ -36,6 +36,7 @@ func TestBackends(t *testing.T) {
 		{"", "socket"},
 		{"netsocket", "socket"},
 		{"netdirect", "direct"},
+		{"netgvisor", "gvisor"},
 	} {
 		t.Run("tags="+tt.tags, func(t *testing.T) {
 			out, err := goTool(t, nil, "run", "-tags="+tt.tags, "./testdata/backend")
@@ -51,7 +52,7 @@ func TestBackends(t *testing.T) {
 func TestTagConflicts(t *testing.T) {
 	for _, tags := range []string{
 		"netdirect,netsocket", "netdirect,netgvisor", "netsocket,netgvisor",
-		"netdirect,netsocket,netgvisor", "netgvisor",
+		"netdirect,netsocket,netgvisor",
 	} {
 		t.Run("tags="+tags, func(t *testing.T) {
 			out, err := goTool(t, nil, "build", "-tags="+tags, "-o", os.DevNull, "./testdata/backend")
@@ -69,11 +70,7 @@ func TestTagConflicts(t *testing.T) {
 			}
 			// The word boundary of the message is an underscore, hence no \b.
 			named := regexp.MustCompile(`net(direct|socket|gvisor)`).FindAllString(strings.SplitN(lines[0], "undefined:", 2)[1], -1)
-			want := strings.Split(tags, ",")
-			if tags == "netgvisor" {
-				want = []string{"netgvisor", "netdirect", "netsocket"} // and what to use
-			}
-			if !slices.Equal(named, want) {
+			if want := strings.Split(tags, ","); !slices.Equal(named, want) {
 				t.Errorf("the error names %v, want %v: %s", named, want, lines[0])
 			}
 		})
@@ -104,6 +101,11 @@ func isDriver(pkg string) bool {
 	return strings.HasPrefix(pkg, "netif/") || strings.Contains(pkg, "/water")
 }
 
+// isGvisor reports whether a package is gVisor's or our engine around it.
+func isGvisor(pkg string) bool {
+	return pkg == "gvisor" || strings.HasPrefix(pkg, "gvisor/") || strings.HasPrefix(pkg, "gvisor.dev/")
+}
+
 // TestLinked checks what each build links, by asking the go command.
 func TestLinked(t *testing.T) {
 	anyOf := func(list []string, f func(string) bool) bool { return slices.ContainsFunc(list, f) }
@@ -116,23 +118,29 @@ func TestLinked(t *testing.T) {
 			t.Errorf("tags %q: socket is not linked", tags)
 		}
 		for _, p := range list {
-			if under("direct")(p) || under("gvisor")(p) || isDriver(p) || under("tcp")(p) || under("arp")(p) {
+			if under("direct")(p) || isGvisor(p) || isDriver(p) || under("tcp")(p) || under("arp")(p) {
 				t.Errorf("tags %q: a socket build links %s", tags, p)
 			}
 		}
 	}
 	list := deps(t, nil, "netdirect", ".")
-	if !anyOf(list, under("direct")) || !anyOf(list, under("netif/devices")) || anyOf(list, under("socket")) {
+	if !anyOf(list, under("direct")) || !anyOf(list, under("netif/devices")) || anyOf(list, under("socket")) || anyOf(list, isGvisor) {
 		t.Errorf("a direct build links %v", list)
 	}
-	for _, p := range deps(t, nil, "", "../direct") {
-		if isDriver(p) || under("stack")(p) || under("socket")(p) {
-			t.Errorf("direct alone links %s", p)
+	list = deps(t, nil, "netgvisor", ".")
+	if !anyOf(list, under("gvisor")) || !anyOf(list, under("netif/devices")) || anyOf(list, under("socket")) || anyOf(list, under("direct")) || anyOf(list, under("tcp")) {
+		t.Errorf("a gvisor build links %v", list)
+	}
+	for _, engine := range []string{"direct", "gvisor"} {
+		for _, p := range deps(t, nil, "", "../"+engine) {
+			if isDriver(p) || under("stack")(p) || under("socket")(p) || isGvisor(p) && engine != "gvisor" {
+				t.Errorf("%s alone links %s", engine, p)
+			}
 		}
 	}
 	for _, env := range [][]string{{"GOOS=js", "GOARCH=wasm"}, {"GOOS=wasip1", "GOARCH=wasm"}} {
 		list := deps(t, env, "", ".")
-		if !anyOf(list, under("direct")) || anyOf(list, under("socket")) {
+		if !anyOf(list, under("direct")) || anyOf(list, under("socket")) || anyOf(list, isGvisor) {
 			t.Errorf("%v: without tags it links %v, want direct and not socket", env, list)
 		}
 		if list := deps(t, env, "netsocket", "."); !anyOf(list, under("socket")) || anyOf(list, under("direct")) {

@@ -27,7 +27,7 @@ var pure = []string{
 // required are the packages of the design that must be there.
 var required = append([]string{
 	"ifaddr", "netif", "netif/devices", "netif/netiftest", "netif/tap",
-	"direct", "socket", "stack", "stack/stacktest",
+	"direct", "socket", "gvisor", "stack", "stack/stacktest",
 }, pure...)
 
 // file is one Go source outside of tests.
@@ -148,6 +148,9 @@ func TestArrows(t *testing.T) {
 	for pkg, files := range pkgs {
 		for _, f := range files {
 			for _, imp := range f.imports {
+				if strings.HasPrefix(imp, "gvisor.dev/") && !in(pkg, "gvisor") {
+					t.Errorf("%s imports %s: gVisor is behind the engine around it, and linked by its tag only", f.name, imp)
+				}
 				to, ok := strings.CutPrefix(imp, module+"/")
 				if !ok {
 					continue
