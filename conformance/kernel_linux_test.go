@@ -100,13 +100,15 @@ func TestKernelDiverges(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.src), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			o := Run(file, kernel.Play, Options{Player: player.Config{StrictEnd: true, Scale: 3}})
 			var f *player.Failure
-			if !errors.As(o.Err, &f) {
-				t.Fatalf("the verdict is %v", o.Err)
-			}
-			if f.Kind == player.Slow || f.Lag > 20*time.Millisecond {
-				t.Skipf("netns: the machine is too busy for a verdict: %v", f.Lag)
+			for range 5 { // a busy machine gives no verdict
+				o := Run(file, kernel.Play, Options{Player: player.Config{StrictEnd: true, Scale: 3}})
+				if !errors.As(o.Err, &f) {
+					t.Fatalf("the verdict is %v", o.Err)
+				}
+				if f.Kind != player.Slow && f.Lag < 4*time.Millisecond {
+					break
+				}
 			}
 			if f.Kind != c.kind || f.Pos.Line != c.line {
 				t.Errorf("line %d, kind %v", f.Pos.Line, f.Kind)
@@ -148,4 +150,15 @@ func TestKernelPrivate(t *testing.T) {
 	}
 	play("--mtu=1000\n`sysctl -q net.ipv4.tcp_congestion_control=reno`\n" + fmt.Sprintf(connect, "reno", 960))
 	play(fmt.Sprintf(connect, cc, 1460))
+}
+
+// TestKernelUser plays a script as an ordinary user can, in a user namespace.
+func TestKernelUser(t *testing.T) {
+	if !netnstest.RunWith(t, netnstest.Options{Tun: true, User: true}) {
+		return
+	}
+	o := Run(filepath.Join("scripts", "server", "handshake.pkt"), kernel.Play, Options{Attempts: 4, Player: player.Config{StrictEnd: true, Scale: 5}})
+	if o.Err != nil {
+		t.Fatal(o.Err)
+	}
 }
