@@ -11,6 +11,11 @@ import (
 
 // frontTx is the transmitting half of a queue. Its pages are granted for reading
 // only and numbered; a page's number is the id of the request that it is in.
+//
+// Responses come in any order, so their position means nothing: the id tells which
+// page is free again, and each response to extra information, which has no id, is
+// told by its status. Both are counted: a far end that gives back what it does not
+// have, or answers extra information that nobody sent, is not to be believed.
 type frontTx struct {
 	dev *Frontend
 	// instead is another queue's half if the back end has fewer queues than we.
@@ -24,7 +29,7 @@ type frontTx struct {
 	refs   []transport.Ref
 	free   []uint16 // pages not in a request
 	inUse  []bool   // by page: it is in a request
-	extras []bool   // by position in the ring: it holds extra information
+	extras int      // slots of extra information without a response
 	ch     transport.Channel
 	plan   planner
 	gate   gate
@@ -52,7 +57,7 @@ func (t *frontTx) start(r *ring.Front, mem transport.Region, ch transport.Channe
 	t.plan.most = min(len(t.refs), r.Size())
 	t.free = t.free[:0]
 	t.inUse = make([]bool, len(t.refs))
-	t.extras = make([]bool, r.Size())
+	t.extras = 0
 	for i := range t.refs {
 		t.free = append(t.free, uint16(len(t.refs)-1-i))
 	}
@@ -148,11 +153,10 @@ func (t *frontTx) put(o *outgoing) {
 		if i < data-1 {
 			r.flags |= flagMore
 		}
-		t.extras[t.ring.Index(at)] = false
 		t.ring.Put(at, r.slot())
 		at++
 		if i == 0 && o.gso != 0 {
-			t.extras[t.ring.Index(at)] = true
+			t.extras++
 			t.ring.Put(at, extra{kind: extraGSO, size: o.size, gso: o.gso}.slot())
 			at++
 		}
@@ -167,18 +171,20 @@ func (t *frontTx) reap() {
 		return
 	}
 	for range n {
-		at, v, ok := t.ring.Take()
+		_, v, ok := t.ring.Take()
 		if !ok {
 			return
 		}
-		// The response to extra information has no id that means anything.
-		if t.extras[t.ring.Index(at)] {
+		id, status := txResponseOf(v)
+		if status == statusNull {
+			if t.extras == 0 {
+				t.fail()
+				return
+			}
+			t.extras--
 			continue
 		}
-		id, status := txResponseOf(v)
 		if int(id) >= len(t.inUse) || !t.inUse[id] {
-			// A page given back that was not in a request: the far end is not to be
-			// believed in anything else either.
 			t.fail()
 			return
 		}

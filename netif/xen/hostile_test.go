@@ -328,6 +328,60 @@ func FuzzHostileFrontend(f *testing.F) {
 	})
 }
 
+// Linux's netback answers in any order, a request and its extra information
+// together, wherever in the ring that is then.
+func TestAnswersOutOfOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, h *memory.Hypervisor, v xen.Vif) {
+		fake := fakeBack(t, h, v, allFeatures)
+		f, err := xen.OpenFrontend(context.Background(), xen.FrontendConfig{Transport: h.Domain(1), Queues: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		synctest.Wait()
+		q := f.Queues()[0]
+		sent := 0
+		for round := range 500 {
+			var frames []netif.Frame
+			for i := range 12 {
+				frames = append(frames, frame(f, f, 1, 100), tcpFrame(1500+i*997, 1448))
+			}
+			n, err := q.Write(frames)
+			if err != nil || n < len(frames)/2 {
+				t.Fatalf("round %d: %d frames, %v: slots or pages were lost", round, n, err)
+			}
+			sent += n
+			// What was taken, by id, with what belongs to it, last first.
+			var done [][]ring.Slot
+			k, err := fake.tx.Requests()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k > 0 {
+				r, _ := fake.tx.Take()
+				k--
+				answer := []ring.Slot{{r[2] & 0xffff}}
+				if r[1]>>16&8 != 0 {
+					fake.tx.Take()
+					k--
+					answer = append(answer, ring.Slot{1<<16 | 0xbeef})
+				}
+				done = append(done, answer)
+			}
+			for i := len(done) - 1; i >= 0; i-- {
+				for _, a := range done[i] {
+					fake.tx.Put(a)
+				}
+			}
+			fake.tx.Push()
+		}
+		if s := f.Stats(); s.Broken+s.TxRefused+s.TxUnsendable > 0 || s.Connects != 1 {
+			t.Errorf("after %d frames: %+v", sent, s)
+		}
+		fake.ch.Close()
+	})
+}
+
 // After a back end broke the protocol the front end leaves it alone for a while,
 // and then works with one that behaves.
 func TestBrokenBackend(t *testing.T) {
