@@ -34,7 +34,9 @@ func NewPools(header, size, queues int, large bool) *Pools {
 	}
 	p := &Pools{small: netif.NewPool(small, 1024)}
 	if large {
-		p.slab = netif.NewPool(slab, max(queues, 1)*Budget/slab+1)
+		// In use at once are those of a Receive, of the slots and of what Wait read; a
+		// slab is too large to be allocated, and cleared, every so often.
+		p.slab = netif.NewPool(slab, max(queues, 1)*4*Budget/slab)
 	}
 	return p
 }
