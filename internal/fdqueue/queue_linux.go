@@ -64,6 +64,10 @@ type reader struct {
 	n    int           // how many it put there
 	held [1]*netif.Buf // read by Wait and owed to the next Read
 	gone error         // why the device will never have a frame again
+
+	tries int  // how often the Wait under way looked
+	burst int  // frames read since a Wait last slept
+	alone bool // held came after a sleep, and so did each of the last frames
 }
 
 // New takes fd over, which is non-blocking already and ready for epoll: a tap must
@@ -108,11 +112,15 @@ func (q *Queue) Read(bufs []*netif.Buf) (int, error) {
 	if len(bufs) > 0 && r.held[0] != nil {
 		bufs[0], r.held[0] = r.held[0], nil
 		n = 1
+		if r.alone {
+			return 1, nil
+		}
 	}
 	if n < len(bufs) && r.gone == nil {
 		r.into, r.n = bufs[n:], 0
 		err := q.conn.Control(r.onRead)
 		n += r.n
+		r.burst += r.n
 		r.into = nil
 		if err != nil && n == 0 {
 			return 0, net.ErrClosed
@@ -140,6 +148,7 @@ func (q *Queue) readAll(fd uintptr) {
 // readOrWait is called when the poller may have something, and before.
 func (q *Queue) readOrWait(fd uintptr) bool {
 	r := &q.reader
+	r.tries++
 	_, err := r.from.Receive(int(fd), r.held[:])
 	if err == ErrDry {
 		return false
@@ -151,6 +160,11 @@ func (q *Queue) readOrWait(fd uintptr) bool {
 // Wait implements netif.Queue. It reads the first frame itself, because the
 // poller tells of changes only: whoever slept without having found the queue dry
 // might sleep on a full one.
+//
+// Where frames come one at a time, question and answer, the Read that follows does
+// not look for another, because the Wait after that looks anyway: one system call
+// less for each. If another had come, that Wait does not sleep, and from then on
+// Read reads on until one does after a single frame.
 func (q *Queue) Wait(ctx context.Context) error {
 	r := &q.reader
 	if q.closed.Load() {
@@ -165,11 +179,18 @@ func (q *Queue) Wait(ctx context.Context) error {
 	if !q.cancel.arm(ctx, q.file) {
 		return net.ErrClosed
 	}
+	r.tries = 0
 	if err := q.conn.Read(r.onWait); err != nil {
 		if q.closed.Load() {
 			return net.ErrClosed
 		}
 		return ctx.Err()
 	}
+	if slept := r.tries > 1; slept {
+		r.alone, r.burst = r.burst == 1, 0
+	} else {
+		r.alone = false
+	}
+	r.burst++
 	return nil
 }
