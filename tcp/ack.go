@@ -119,6 +119,7 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 		c.ranges.popFront()
 	}
 	c.ranges.trim()
+	c.stats.bytesAcked += uint64(ack.Sub(c.sndUna))
 	c.sndUna = ack
 	c.deliveredAt = now
 	c.sndBuf.advance(ack)
@@ -160,6 +161,7 @@ func (c *Conn) forget(r *sentRange, n int) {
 		c.sackedOut -= n
 	} else {
 		c.delivered += uint64(n)
+		c.stats.deliveredSegs += uint64(c.segments(n))
 	}
 	if r.flags&rangeLost != 0 {
 		c.lostOut -= n
@@ -218,6 +220,7 @@ func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
 func (c *Conn) markSacked(r *sentRange) {
 	n := r.len()
 	c.delivered += uint64(n)
+	c.stats.deliveredSegs += uint64(c.segments(n))
 	c.sackedOut += n
 	if r.flags&rangeLost != 0 {
 		c.lostOut -= n
@@ -355,7 +358,8 @@ func (c *Conn) finAcked(now clock.Time) bool {
 	case StateFinWait1:
 		c.state = StateFinWait2
 		if c.orphan {
-			c.finAt = now.Add(finWait2Limit)
+			c.armFinWait(now)
+			return c.state == StateFinWait2
 		}
 	case StateClosing:
 		c.timeWait(now)

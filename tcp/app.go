@@ -84,7 +84,9 @@ func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
 		}
 		return 0, ErrWriteClosed
 	}
-	return c.sndBuf.append(p), nil
+	n := c.sndBuf.append(p[:min(len(p), c.writeRoom())])
+	c.tuning.noSpace = n < len(p)
+	return n, nil
 }
 
 // CloseWrite sends FIN after what was written (RFC 9293, section 3.10.4).
@@ -136,7 +138,7 @@ func (c *Conn) Close(now clock.Time) {
 	}
 	c.CloseWrite(now)
 	if c.state == StateFinWait2 {
-		c.finAt = now.Add(finWait2Limit)
+		c.armFinWait(now)
 	}
 	c.events |= EventReadable | EventWritable
 }
@@ -195,8 +197,14 @@ func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) {
 	}
 }
 
-// SetNoDelay switches Nagle's algorithm off, or on.
-func (c *Conn) SetNoDelay(now clock.Time, on bool) { c.noDelay = on }
+// SetNoDelay switches Nagle's algorithm off, or on. Switching it off sends what is
+// held back, even by SetCork, once.
+func (c *Conn) SetNoDelay(now clock.Time, on bool) {
+	c.noDelay = on
+	if on {
+		c.push()
+	}
+}
 
 // SetKeepAlive changes the keep-alive probes.
 func (c *Conn) SetKeepAlive(now clock.Time, k KeepAlive) {

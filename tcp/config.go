@@ -100,6 +100,8 @@ type Config struct {
 	// UserTimeout is how long data may stay unacknowledged; 0 means R2 (RFC 9293,
 	// section 3.8.3).
 	UserTimeout time.Duration
+	// WindowClamp bounds the window that is announced, in bytes; 0 means ReceiveBuffer.
+	WindowClamp int
 	// SynRetries: 0 means DefaultSynRetries.
 	SynRetries int
 	// NoSACK, NoTimestamps and NoWindowScaling leave the option out of the SYN and
@@ -155,6 +157,9 @@ func (cfg *Config) windowScale() uint8 {
 // 7323, section 2.2), in whole segments as far as there is one.
 func (cfg *Config) initialWindow() int {
 	w := min(bufferLimit(cfg.ReceiveBuffer), 65535)
+	if cfg.WindowClamp > 0 {
+		w = min(w, cfg.WindowClamp)
+	}
 	if mss := cfg.mss(); w > mss {
 		w -= w % mss
 	}

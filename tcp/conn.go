@@ -108,7 +108,9 @@ type Conn struct {
 	rtxAt, probeAt, ackAt, keepAt, finAt clock.Time
 	probes                               uint8
 
-	stats counters
+	tuning tuning
+	chrono chrono
+	stats  counters
 }
 
 // Events says what happened since Events was last called.
@@ -165,6 +167,7 @@ func (c *Conn) init(cfg *Config, state State) {
 	}
 	c.rcvMSS = min(c.mss, DefaultMSS)
 	c.SetUserTimeout(cfg.UserTimeout)
+	c.SetWindowClamp(cfg.WindowClamp)
 	c.sndBuf.mem, c.rcvBuf.mem = cfg.memory(), cfg.memory()
 	c.sndBuf.limit = bufferLimit(cfg.SendBuffer)
 }

@@ -7,6 +7,9 @@ type counters struct {
 	segsIn, segsOut          uint64
 	bytesIn, bytesOut        uint64 // of payload, once each
 	bytesRetrans             uint64
+	bytesAcked               uint64 // sequence numbers: SYN and FIN count
+	dataSegsIn, dataSegsOut  uint64
+	deliveredSegs            uint64
 	retransmits, timeouts    uint32
 	fastRecoveries, lost     uint32
 	dupAcksIn, duplicates    uint32
@@ -93,7 +96,7 @@ func (c *Conn) WritableBytes() int {
 	if c.finQueued || c.orphan || !c.state.canSend() {
 		return 0
 	}
-	return c.sndBuf.room()
+	return c.writeRoom()
 }
 
 // UnsentBytes returns how many bytes were written and never sent.

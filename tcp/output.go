@@ -48,7 +48,7 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 		c.armIdleTimers(now)
 	}
 	c.sndBuf.pinned = len(b.Segments) > 0
-	c.stats.segsOut += uint64(len(b.Segments))
+	c.account(now, b)
 }
 
 // Sent tells that the device is done with the segments of the last Output.
@@ -114,7 +114,7 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 
 // synWindow is the window of a SYN: unscaled, and in whole segments.
 func (c *Conn) synWindow() int {
-	w := min(c.rcvLimit, 65535)
+	w := min(c.clamp(c.rcvLimit), 65535)
 	if w > c.mss {
 		w -= w % c.mss
 	}
@@ -229,8 +229,11 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 
 // nagle reports whether a segment that is not full has to wait because another
 // such one is unacknowledged (RFC 9293, section 3.7.4; Minshall's variant, which
-// lets one small segment follow full ones).
+// lets one small segment follow full ones), or because more is announced.
 func (c *Conn) nagle() bool {
+	if c.tuning.cork || c.tuning.more {
+		return true
+	}
 	return !c.noDelay && c.sndUna.Less(c.sndSml) && c.sndSml.LessEq(c.sndNxt)
 }
 
@@ -368,7 +371,7 @@ func (c *Conn) advertise() uint16 {
 // window is the receive window to announce: never less than was announced, and
 // more only when the step is worth a segment (RFC 9293, section 3.8.6.2.2).
 func (c *Conn) window() int {
-	free := max(c.rcvLimit-c.rcvBuf.buffered(), 0)
+	free := c.clamp(max(c.rcvLimit-c.rcvBuf.buffered(), 0))
 	open := max(c.rcvAdv.Sub(c.rcvNxt), 0)
 	if free <= open || free-open < min(c.rcvLimit/2, c.rcvMSS) {
 		return open

@@ -18,7 +18,8 @@ type Passive struct {
 	sndScale, rcvScale    uint8
 	useTS, useSACK        bool
 	resent                bool // the SYN-ACK left more than once: no RTT sample (Karn)
-	tries                 uint8
+	tries, deferred       uint8
+	acked                 bool // and the ACK did not count; see SetDeferAccept
 	tsRecent, tsOffset    uint32
 	sentAt, deadline      clock.Time
 	createdAt             clock.Time
@@ -128,6 +129,8 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		return PassiveDrop
 	case seg.Ack != p.iss.Add(1):
 		return PassiveReset
+	case p.defers(seg):
+		return PassiveDrop
 	}
 	return PassiveEstablish
 }
@@ -154,8 +157,11 @@ func (p *Passive) Timeout(now clock.Time) (resend, expired bool) {
 		return false, true
 	}
 	p.tries++
-	p.resent = true
 	p.deadline = now.Add(initialRTO << p.tries)
+	if p.quiet() {
+		return false, false
+	}
+	p.resent = true
 	return true, false
 }
 
@@ -185,6 +191,7 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 		c.rtt.rto = synLossRTO
 	}
 	c.tries = p.tries
+	c.stats.segsIn, c.stats.segsOut, c.stats.deliveredSegs = 1, 1, 1 // SYN and SYN-ACK
 	c.establish(now, StateEstablished)
 	c.Input(now, seg)
 }

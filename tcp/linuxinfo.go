@@ -1,0 +1,180 @@
+package tcp
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// LinuxInfo is a connection's figures as Linux's struct tcp_info has them: the same
+// fields in the same order, with the same units and meanings. Windows and what is
+// outstanding are counted in segments, times are microseconds, those since an event
+// (Last…) milliseconds. Zero stands for what this implementation has no figure for.
+type LinuxInfo struct {
+	State, CAState, Retransmits, Probes, Backoff, Options uint8
+	// WScale is the sender's window scale in the low, the receiver's in the high half.
+	WScale uint8
+	// Flags has the bit for a delivery rate that the application limited, and above it
+	// two for why a fast open failed.
+	Flags                                                uint8
+	RTO, ATO, SndMSS, RcvMSS                             uint32
+	Unacked, Sacked, Lost, Retrans, Fackets              uint32
+	LastDataSent, LastAckSent, LastDataRecv, LastAckRecv uint32
+	PMTU, RcvSsthresh, RTT, RTTVar                       uint32
+	SndSsthresh, SndCwnd, AdvMSS, Reordering             uint32
+	RcvRTT, RcvSpace, TotalRetrans                       uint32
+	PacingRate, MaxPacingRate                            uint64
+	BytesAcked, BytesReceived                            uint64
+	SegsOut, SegsIn, NotsentBytes, MinRTT                uint32
+	DataSegsIn, DataSegsOut                              uint32
+	DeliveryRate                                         uint64
+	BusyTime, RwndLimited, SndbufLimited                 uint64
+	Delivered, DeliveredCE                               uint32
+	BytesSent, BytesRetrans                              uint64
+	DSACKDups, ReordSeen, RcvOOOPack                     uint32
+	SndWnd, RcvWnd, Rehash                               uint32
+	TotalRTO, TotalRTORecoveries                         uint16
+	TotalRTOTime                                         uint32
+}
+
+// Bits of LinuxInfo.Options.
+const (
+	linuxTimestamps = 1 << iota
+	linuxSACK
+	linuxWScale
+)
+
+// LinuxInfiniteThreshold is LinuxInfo.SndSsthresh of a slow start without end.
+const LinuxInfiniteThreshold = math.MaxInt32
+
+// Append appends the bytes of a struct tcp_info on a little-endian machine.
+func (in *LinuxInfo) Append(b []byte) []byte {
+	b, err := binary.Append(b, binary.LittleEndian, in)
+	if err != nil {
+		panic(err) // only for a type without a fixed size
+	}
+	return b
+}
+
+// LinuxInfo returns the connection's figures in Linux's terms. The path's MTU is
+// the driver's to fill in.
+func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
+	mss := max(c.payloadMSS(), 1)
+	in := LinuxInfo{
+		State: uint8(c.State()), CAState: c.linuxCAState(),
+		Retransmits: c.tries, Probes: c.linuxProbes(), Backoff: c.backoff,
+		RTO: micros(c.rtt.timeout(c.backoff)), ATO: micros(time.Duration(c.ato)),
+		SndMSS: uint32(mss), RcvMSS: uint32(c.rcvMSS),
+		LastDataSent: since(now, c.lastSent), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
+		RTT: micros(c.rtt.srtt), RTTVar: micros(c.rtt.rttvar),
+		SndSsthresh: LinuxInfiniteThreshold, SndCwnd: initialSegments,
+		AdvMSS: uint32(c.mss), Reordering: dupThresh,
+		RcvSsthresh: uint32(c.clamp(c.rcvLimit)), RcvSpace: uint32(c.rcvLimit),
+		TotalRetrans: c.stats.retransmits,
+		PacingRate:   math.MaxUint64, MaxPacingRate: math.MaxUint64,
+		BytesAcked: c.stats.bytesAcked, BytesReceived: c.stats.bytesIn,
+		SegsOut: uint32(c.stats.segsOut), SegsIn: uint32(c.stats.segsIn),
+		NotsentBytes: uint32(c.unsent()), MinRTT: math.MaxUint32,
+		DataSegsIn: uint32(c.stats.dataSegsIn), DataSegsOut: uint32(c.stats.dataSegsOut),
+		Delivered: uint32(c.stats.deliveredSegs),
+		BytesSent: c.stats.bytesOut + c.stats.bytesRetrans, BytesRetrans: c.stats.bytesRetrans,
+		RcvOOOPack: c.stats.outOfOrder,
+		SndWnd:     uint32(c.sndWnd), RcvWnd: uint32(max(c.rcvAdv.Sub(c.rcvNxt), 0)),
+		TotalRTO: uint16(min(c.stats.timeouts, math.MaxUint16)),
+	}
+	if c.finTaken {
+		in.BytesReceived++ // the FIN counts
+	}
+	if c.useTS {
+		in.AdvMSS -= 12
+		in.Options |= linuxTimestamps
+	}
+	if c.useSACK {
+		in.Options |= linuxSACK
+	}
+	if c.rcvScale > 0 {
+		in.Options |= linuxWScale
+		in.WScale = c.sndScale&15 | c.rcvScale<<4
+	}
+	if c.rtt.min > 0 {
+		in.MinRTT = micros(c.rtt.min)
+	}
+	if c.cc != nil && c.state.synchronized() {
+		in.SndCwnd = uint32(max(c.cc.Window()/mss, 1))
+		if t := c.cc.Threshold(); t < infiniteThreshold {
+			in.SndSsthresh = uint32(max(t/mss, 1))
+		}
+		if rate := c.cc.PacingRate(); rate > 0 {
+			in.PacingRate = uint64(rate)
+		}
+	}
+	c.linuxOutstanding(&in)
+	t := c.chrono.at(now)
+	in.BusyTime = uint64((t[chronoBusy] + t[chronoWindow] + t[chronoBuffer]) / time.Microsecond)
+	in.RwndLimited = uint64(t[chronoWindow] / time.Microsecond)
+	in.SndbufLimited = uint64(t[chronoBuffer] / time.Microsecond)
+	return in
+}
+
+// initialSegments is the congestion window before the handshake is complete.
+const initialSegments = 10
+
+// linuxOutstanding counts the segments on record.
+func (c *Conn) linuxOutstanding(in *LinuxInfo) {
+	for i := range c.ranges.count {
+		r := c.ranges.at(i)
+		n := r.len()
+		if c.finSent && r.end == c.sndNxt && n > 1 {
+			n-- // the FIN goes along with data
+		}
+		s := uint32(c.segments(n))
+		in.Unacked += s
+		if r.flags&rangeSacked != 0 {
+			in.Sacked += s
+		}
+		if r.flags&rangeLost != 0 {
+			in.Lost += s
+		}
+		if r.flags&rangeRetrans != 0 {
+			in.Retrans += s
+		}
+	}
+	in.Sacked += uint32(c.renoSacked / max(c.sndMSS, 1)) // as duplicate ACKs count in Linux
+}
+
+// linuxCAState is the state of loss recovery in Linux's numbers, in which 2 is a
+// reduction of the window without a loss.
+func (c *Conn) linuxCAState() uint8 {
+	switch c.recovery {
+	case recoveryDisorder:
+		return 1
+	case recoveryFast:
+		return 3
+	case recoveryLoss:
+		return 4
+	}
+	return 0
+}
+
+// linuxProbes counts the probes without an answer, of a window or of a silent peer.
+func (c *Conn) linuxProbes() uint8 { return uint8(min(int(c.probes)+c.kaProbes, 255)) }
+
+// segments is in how many segments n bytes were sent.
+func (c *Conn) segments(n int) int {
+	mss := max(c.payloadMSS(), 1)
+	return (n + mss - 1) / mss
+}
+
+func micros(d time.Duration) uint32 {
+	return uint32(min(max(d/time.Microsecond, 0), math.MaxUint32))
+}
+
+// since is the number of milliseconds from t, or 0 if it has not come.
+func since(now, t clock.Time) uint32 {
+	if t == 0 {
+		return 0
+	}
+	return uint32(min(max(now.Sub(t)/time.Millisecond, 0), math.MaxUint32))
+}

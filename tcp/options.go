@@ -1,0 +1,136 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// tuning is what the application may set beyond the defaults, in the meaning that
+// Linux's socket options of the same names have.
+type tuning struct {
+	cork, more   bool
+	noSpace      bool          // the last Write found the send buffer full
+	finWait      time.Duration // in FIN-WAIT-2 without a reader; 0: finWait2Limit, negative: none
+	windowClamp  int           // most that is announced; 0: the buffer's size
+	notSentLowat int           // unsent bytes from which on Write takes nothing; 0: no bound
+}
+
+// SetCork holds segments that are not full back until cork is taken off, for 200 ms
+// or a retransmission timeout when nothing is in flight, or until SetNoDelay
+// (TCP_CORK).
+func (c *Conn) SetCork(on bool) { c.tuning.cork = on }
+
+// SetMore says that more is about to be written behind what is in the buffer: like
+// cork, until the next acknowledgement or timeout (MSG_MORE). It is to be set before
+// each Write.
+func (c *Conn) SetMore(on bool) { c.tuning.more = on }
+
+// push lets what cork holds back pass, once.
+func (c *Conn) push() {
+	if c.tuning.cork && c.state.synchronized() && c.unsent() > 0 {
+		c.forced = true
+	}
+}
+
+// SetSynRetries sets how often a SYN is repeated (TCP_SYNCNT).
+func (c *Conn) SetSynRetries(n int) {
+	if n > 0 {
+		c.synRetries = uint8(min(n, 255))
+	}
+}
+
+// SetFinWait sets how long FIN-WAIT-2 may last once the application has closed the
+// connection (TCP_LINGER2): 0 means 60 s; negative resets the connection at once.
+func (c *Conn) SetFinWait(d time.Duration) { c.tuning.finWait = d }
+
+// armFinWait bounds FIN-WAIT-2 when nobody can read any more.
+func (c *Conn) armFinWait(now clock.Time) {
+	switch d := c.tuning.finWait; {
+	case d < 0:
+		c.reset(nil)
+	case d == 0:
+		c.finAt = now.Add(finWait2Limit)
+	default:
+		c.finAt = now.Add(d)
+	}
+}
+
+// SetWindowClamp bounds the window that is announced, in bytes; 0 removes the bound
+// (TCP_WINDOW_CLAMP). What was announced stays.
+func (c *Conn) SetWindowClamp(n int) { c.tuning.windowClamp = max(n, 0) }
+
+// clamp returns w within the window clamp.
+func (c *Conn) clamp(w int) int {
+	if n := c.tuning.windowClamp; n > 0 && w > n {
+		return n
+	}
+	return w
+}
+
+// SetNotSentLowat has Write take nothing while n bytes or more were never sent; 0
+// removes the bound (TCP_NOTSENT_LOWAT).
+func (c *Conn) SetNotSentLowat(n int) {
+	c.tuning.notSentLowat = max(n, 0)
+	c.events |= EventWritable
+}
+
+// writeQuantum is what a Write below the bound of unsent bytes may add at once, the
+// size of Linux's largest socket buffer.
+const writeQuantum = 64 << 10
+
+// writeRoom returns how many bytes Write takes now.
+func (c *Conn) writeRoom() int {
+	room := c.sndBuf.room()
+	if lowat := c.tuning.notSentLowat; lowat > 0 {
+		unsent := c.unsent()
+		if unsent >= lowat {
+			return 0
+		}
+		room = min(room, max(lowat-unsent, writeQuantum))
+	}
+	return room
+}
+
+// SetQuickAck switches delayed acknowledgements that wait for an answer of the
+// application's off, and sends one that is waiting; or on. Like Linux's
+// TCP_QUICKACK it is no lasting setting: the connection goes on adapting.
+func (c *Conn) SetQuickAck(now clock.Time, on bool) {
+	c.pingPong = !on
+	if on && c.ackAt != clock.Never {
+		c.ackNow = true
+	}
+}
+
+// QuickAck reports whether acknowledgements do not wait for an answer.
+func (c *Conn) QuickAck() bool { return !c.pingPong }
+
+// MaxSegment returns how much data a full segment carries.
+func (c *Conn) MaxSegment() int { return c.payloadMSS() }
+
+// SetController replaces the congestion controller of a connection that is not yet
+// synchronised, and reports whether it did.
+func (c *Conn) SetController(cc Controller) bool {
+	if c.state.synchronized() {
+		return false
+	}
+	c.cc = cc
+	return true
+}
+
+// SetDeferAccept makes the record wait for data behind the handshake's ACK, over n
+// timeouts at most (TCP_DEFER_ACCEPT, which counts them from seconds).
+func (p *Passive) SetDeferAccept(n int) { p.deferred = uint8(min(max(n, 0), 255)) }
+
+// defers reports whether the ACK seg is to be treated as if it had not come yet.
+func (p *Passive) defers(seg *Segment) bool {
+	if p.tries < p.deferred && seg.Len() == 0 {
+		p.acked = true
+		return true
+	}
+	return false
+}
+
+// quiet reports whether the SYN-ACK need not leave again although the timer has
+// expired: the peer has it, and only the last one makes it answer.
+func (p *Passive) quiet() bool { return p.acked && p.tries < p.deferred }
