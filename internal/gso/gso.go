@@ -6,6 +6,11 @@
 // netif and its drivers can all use it) and trusts nothing in the frame. It finds
 // the headers itself instead of believing the header length that came along, and
 // what it cannot segment is an error, never a panic. It allocates nothing.
+//
+// It has no counterpart that merges received segments. One was measured behind a
+// plain tap, 29 segments to a frame, and cost some 5 % more CPU per byte than it
+// saved: next to reading a frame of 1,514 bytes, what the stack does for one more
+// segment is small, and merging copies the payload once more.
 package gso
 
 import (
