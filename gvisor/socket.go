@@ -83,6 +83,16 @@ func (s *socket) end(byStack bool) bool {
 	} else {
 		s.closed = true
 	}
+	s.mu.Unlock()
+	s.wake()
+	s.read.deadline.Stop()
+	s.write.deadline.Stop()
+	return first
+}
+
+// wake lets what waits look again.
+func (s *socket) wake() {
+	s.mu.Lock()
 	ready := [2]chan struct{}{s.read.ready, s.write.ready}
 	s.mu.Unlock()
 	for _, c := range ready {
@@ -93,9 +103,6 @@ func (s *socket) end(byStack bool) bool {
 			}
 		}
 	}
-	s.read.deadline.Stop()
-	s.write.deadline.Stop()
-	return first
 }
 
 // fullAddress is ap as gVisor writes it; an unspecified address is none.

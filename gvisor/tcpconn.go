@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -21,10 +22,13 @@ type TCPConn struct {
 	socket
 
 	// Of the side whose turn it is.
-	in     tcpip.SliceWriter
-	out    bytes.Reader
-	eof    bool
-	linger int // seconds, negative for the default; guarded by mu
+	in  tcpip.SliceWriter
+	out bytes.Reader
+	eof bool
+
+	// Guarded by mu.
+	linger   int // seconds, negative for the default
+	readShut bool
 }
 
 // newConn wraps a connected endpoint. The caller is between enter and leave.
@@ -77,6 +81,9 @@ func (c *TCPConn) receive(p []byte) (int, error) {
 			c.ep.ModerateRecvBuf(res.Count)
 			return res.Count, nil
 		case *tcpip.ErrWouldBlock:
+			if c.isReadShut() {
+				return 0, io.EOF
+			}
 			c.wait(&c.read, readable)
 		case *tcpip.ErrClosedForReceive, *tcpip.ErrNotConnected:
 			// Also when the stack has aborted the connection.
@@ -179,19 +186,46 @@ func await(d time.Duration, done func() bool) bool {
 }
 
 // CloseWrite sends FIN after what was written; reading goes on.
-func (c *TCPConn) CloseWrite() error { return c.shutdown(tcpip.ShutdownWrite) }
-
-// CloseRead makes Read return io.EOF; the peer is not told.
-func (c *TCPConn) CloseRead() error { return c.shutdown(tcpip.ShutdownRead) }
-
-func (c *TCPConn) shutdown(how tcpip.ShutdownFlags) error {
+func (c *TCPConn) CloseWrite() error {
 	err := c.gone()
 	if err == nil {
-		if terr := c.ep.Shutdown(how); terr != nil {
+		if terr := c.ep.Shutdown(tcpip.ShutdownWrite); terr != nil {
 			err = failed(netapi.CallShutdown, terr)
 		}
 	}
 	return c.name.Close(err)
+}
+
+// CloseRead makes Read return io.EOF once it has returned what has arrived; the peer
+// is not told. gVisor's own way of it would reset a connection that is shut in both
+// directions while something is unread, which kernels do on Close only.
+func (c *TCPConn) CloseRead() error {
+	err := c.gone()
+	if err == nil && !connected(c.ep) {
+		err = netapi.Syscall(netapi.CallShutdown, syscall.ENOTCONN)
+	}
+	if err == nil {
+		c.mu.Lock()
+		c.readShut = true
+		c.mu.Unlock()
+		c.wake()
+	}
+	return c.name.Close(err)
+}
+
+func (c *TCPConn) isReadShut() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.readShut
+}
+
+// connected reports whether shutdown(2) has something to shut.
+func connected(ep tcpip.Endpoint) bool {
+	switch stateOf(ep) {
+	case tcp.StateEstablished, tcp.StateCloseWait, tcp.StateFinWait1, tcp.StateFinWait2, tcp.StateClosing, tcp.StateLastAck:
+		return true
+	}
+	return false
 }
 
 // LocalAddr implements net.Conn; the result is a *net.TCPAddr.
