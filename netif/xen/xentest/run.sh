@@ -59,6 +59,7 @@ gunzip -c "$r"/boot/xen-*-amd64.gz >"$cache/xen.elf"
 # --- our binaries
 (cd "$root" && CGO_ENABLED=0 go build -trimpath -o "$cache/probe" ./netif/xen/xentest/probe)
 (cd "$root" && CGO_ENABLED=0 go build -trimpath -tags netdirect -o "$cache/echo" ./examples/echo)
+(cd "$root" && CGO_ENABLED=0 go build -trimpath -tags netdirect -o "$cache/httpd" ./examples/httpd)
 say "binaries built"
 
 # --- dom0's initial file system
@@ -67,7 +68,7 @@ rm -rf "$d"
 mkdir -p "$d/bin" "$d/modules" "$d/lib64" "$d/lib/x86_64-linux-gnu" "$d/usr/lib/xen-$xen/bin"
 cp "$r/bin/busybox" "$d/bin/"
 cp "$here/dom0-init" "$d/init"
-cp "$cache/probe" "$cache/echo" "$d/"
+cp "$cache/probe" "$cache/echo" "$cache/httpd" "$d/"
 for m in xenfs xen-privcmd xen-evtchn xen-gntalloc xen-gntdev xen-netback; do
 	cp "$(find "$r/lib/modules" -name "$m.ko" | head -1)" "$d/modules/"
 done

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -79,6 +80,28 @@ func through(seed uint64, n int) error {
 	}
 	if k != int64(n) || string(sent.Sum(nil)) != string(got.Sum(nil)) {
 		return fmt.Errorf("%d bytes came back of %d, or other ones", k, n)
+	}
+	return nil
+}
+
+// get fetches a page from the guest.
+func get(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("get URL")
+	}
+	c := http.Client{Timeout: 20 * time.Second}
+	r, err := c.Get(args[0])
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, %d bytes\n", r.Status, len(body))
+	if r.StatusCode != http.StatusOK || len(body) == 0 {
+		return fmt.Errorf("no page")
 	}
 	return nil
 }

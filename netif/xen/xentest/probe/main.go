@@ -1,11 +1,13 @@
 // Command probe is what xentest runs in a Xen domain: each command is one test of
 // the drivers against a real netback, and exits with status 0 if it passed.
 //
+//	probe pair      both ends in Go, over the kernel's devices
 //	probe plug      make a vif for this domain, with the kernel's netback behind it
 //	probe smoke     connect, resolve, ping, burst, close
 //	probe crash     connect and leave without a word
 //	probe bad       1,000 malformed requests among good ones
 //	probe client    send through the echo server and compare
+//	probe get       fetch a page by HTTP
 package main
 
 import (
@@ -15,9 +17,9 @@ import (
 )
 
 func main() {
-	commands := map[string]func([]string) error{"plug": plug, "smoke": smoke, "crash": crash, "bad": bad, "client": client}
+	commands := map[string]func([]string) error{"plug": plug, "smoke": smoke, "crash": crash, "bad": bad, "client": client, "pair": pair, "get": get}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "probe: plug, smoke, crash, bad or client")
+		fmt.Fprintln(os.Stderr, "probe: pair, plug, smoke, crash, bad, client or get")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
