@@ -5,6 +5,7 @@ package stack
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"github.com/netduet/netduet/netif"
 	"github.com/netduet/netduet/netif/devices"
@@ -39,7 +40,7 @@ func openDevices(ctx context.Context, cfg *Config) (list []InterfaceConfig, devs
 			dev = opened[ic.Device]
 		}
 		if dev == nil {
-			if dev, err = devices.Open(ctx, ic.Device, devices.Options{MAC: ic.MAC, MTU: ic.MTU}); err != nil {
+			if dev, err = devices.Open(ctx, ic.Device, devices.Options{MAC: ic.MAC, MTU: ic.MTU, Addrs: addrsOn(list, ic.Device)}); err != nil {
 				return fail(fmt.Errorf("stack: %w", err))
 			}
 			opened[ic.Device] = dev
@@ -47,4 +48,18 @@ func openDevices(ctx context.Context, cfg *Config) (list []InterfaceConfig, devs
 		devs = append(devs, dev)
 	}
 	return list, devs, abandon, nil
+}
+
+// addrsOn returns our addresses on all interfaces of a device.
+func addrsOn(list []InterfaceConfig, device string) []netip.Addr {
+	var addrs []netip.Addr
+	for _, ic := range list {
+		if ic.Driver != nil || ic.Device != device {
+			continue
+		}
+		for _, p := range ic.Addrs {
+			addrs = append(addrs, p.Addr())
+		}
+	}
+	return addrs
 }
