@@ -54,7 +54,7 @@ func TestValidateBad(t *testing.T) {
 		want string
 	}{
 		"no scheme":         {Config{Device: "tap0"}, "write it as tap:tap0"},
-		"unknown scheme":    {Config{Device: "tup:tap0"}, `unknown scheme "tup" (schemes: tap, fd, xen)`},
+		"unknown scheme":    {Config{Device: "tup:tap0"}, `unknown scheme "tup" (schemes: tap, fd, packet, xen)`},
 		"no descriptor":     {Config{Device: "fd:"}, "write it as fd:3"},
 		"gateway alone":     {Config{Gateway: gw("10.0.0.1")}, "-addr, NETDUET_ADDR"},
 		"gateway off-link":  {Config{Addr: prefix("10.0.0.2/24"), Gateway: gw("10.0.1.1")}, "must lie in 10.0.0.0/24"},

@@ -38,7 +38,7 @@
 // may still override a bad variable.
 //
 //	flag            variable               value
-//	-dev            NETDUET_DEVICE         tap:tap0, tap:tap0?driver=water, fd:3, fd:3,4
+//	-dev            NETDUET_DEVICE         tap:tap0, fd:3, packet:eth0, xen:0
 //	-addr           NETDUET_ADDR           10.0.0.2/24
 //	-gw             NETDUET_GATEWAY        10.0.0.1
 //	-dns            NETDUET_DNS            10.0.0.1,192.0.2.53:5353 (list)

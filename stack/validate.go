@@ -24,7 +24,7 @@ const (
 // deviceSchemes lists what may stand in front of a device string's colon. It is
 // repeated here from netif/devices, which a socket build does not link; a test
 // compares the two.
-func deviceSchemes() []string { return []string{"tap", "fd", "xen"} }
+func deviceSchemes() []string { return []string{"tap", "fd", "packet", "xen"} }
 
 func interfaceName(i int) string { return "eth" + strconv.Itoa(i) }
 
