@@ -12,6 +12,7 @@ import (
 
 	"github.com/netduet/netduet/clock"
 	"github.com/netduet/netduet/netif"
+	"github.com/netduet/netduet/tcp"
 )
 
 // Defaults of Config.
@@ -52,6 +53,12 @@ type Config struct {
 	// Rand is where unpredictable numbers come from; nil means crypto/rand. It is
 	// read in New only.
 	Rand io.Reader
+
+	// TCP is what connections begin with: buffers, retries, the options offered, the
+	// congestion control, in tcp.Config's defaults where it says nothing. What the
+	// path decides (ports, MSS, MaxGSO, Memory) and what sockets have defaults of
+	// their own for (NoDelay, KeepAlive) is not taken from it.
+	TCP tcp.Config
 
 	// Manual leaves receiving to the caller, who calls Poll: for main loops on bare
 	// metal. Without it the stack runs a goroutine for each queue of its devices.

@@ -73,13 +73,11 @@ func defaultKeepAlive() tcp.KeepAlive {
 
 // tcpConfig returns what a connection along p is made with.
 func (s *Stack) tcpConfig(p *path, f *flow) tcp.Config {
-	cfg := tcp.Config{
-		LocalPort: f.localPort, RemotePort: f.remotePort,
-		MSS:       s.mtu(p) - ipTCPHeaders,
-		NoDelay:   true,
-		KeepAlive: defaultKeepAlive(),
-		Memory:    s.mem,
-	}
+	cfg := s.cfg.TCP
+	cfg.LocalPort, cfg.RemotePort = f.localPort, f.remotePort
+	cfg.MSS = s.mtu(p) - ipTCPHeaders
+	cfg.NoDelay, cfg.KeepAlive = true, defaultKeepAlive()
+	cfg.MaxGSO, cfg.Memory = 0, s.mem
 	if p.ifc.tso() {
 		cfg.MaxGSO = 65535 - ipTCPHeaders - (tcp.MaxHeaderLen - tcp.HeaderLen)
 	}
