@@ -19,8 +19,16 @@ func bad([]string) error {
 	}
 	defer t.Close()
 	s := t.Store()
-	v := vif()
-	front, back := v.FrontendPath(), v.BackendPath()
+	const front = "device/vif/0"
+	back, err := s.Read(front + "/backend")
+	if err != nil {
+		return err
+	}
+	id, err := transport.ReadUint(s, front+"/backend-id", 16)
+	if err != nil {
+		return err
+	}
+	domain := transport.Domain(id)
 	await := func(want string) error {
 		for range 500 {
 			if st, _ := s.Read(back + "/state"); st == want {
@@ -36,11 +44,11 @@ func bad([]string) error {
 	if err := await("2"); err != nil {
 		return err
 	}
-	rings, err := t.Grant(v.Backend, 2, true)
+	rings, err := t.Grant(domain, 2, true)
 	if err != nil {
 		return err
 	}
-	page, err := t.Grant(v.Backend, 1, false)
+	page, err := t.Grant(domain, 1, false)
 	if err != nil {
 		return err
 	}
@@ -51,7 +59,7 @@ func bad([]string) error {
 	if _, err = ring.NewFront(rings.Bytes()[ring.PageSize:], 2); err != nil {
 		return err
 	}
-	ch, err := t.Listen(v.Backend)
+	ch, err := t.Listen(domain)
 	if err != nil {
 		return err
 	}

@@ -18,12 +18,14 @@ import (
 // ways at once, and compares the sums.
 func client(args []string) error {
 	var mib, conns int
+	var vif string
 	flags("client", args, func(f *flag.FlagSet) {
 		f.IntVar(&mib, "mib", 64, "how much to send, in MiB")
+		f.StringVar(&vif, "vif", "vif0.0", "the kernel's interface to the guest")
 		f.IntVar(&conns, "conns", 1, "connections to share it")
 	})
 	begin := time.Now()
-	rxBytes, rxFrames, txBytes, txFrames := counter("rx_bytes"), counter("rx_packets"), counter("tx_bytes"), counter("tx_packets")
+	before := traffic(vif)
 	results := make(chan error, conns)
 	for i := range conns {
 		go func() { results <- through(uint64(i), mib<<20/conns) }()
@@ -34,10 +36,10 @@ func client(args []string) error {
 		}
 	}
 	d := time.Since(begin)
+	after := traffic(vif)
 	// What netback receives the guest has sent.
-	rxBytes, rxFrames = counter("rx_bytes")-rxBytes, counter("rx_packets")-rxFrames
-	txBytes, txFrames = counter("tx_bytes")-txBytes, counter("tx_packets")-txFrames
-	out, in := rxBytes/max(rxFrames, 1), txBytes/max(txFrames, 1)
+	out := (after.rxBytes - before.rxBytes) / max(after.rxFrames-before.rxFrames, 1)
+	in := (after.txBytes - before.txBytes) / max(after.txFrames-before.txFrames, 1)
 	fmt.Printf("%d MiB both ways in %v: %.1f MiB/s each; sums agree; mean frame out of the guest %d bytes, into it %d\n",
 		mib, d.Round(time.Millisecond), float64(mib)/d.Seconds(), out, in)
 	if out < 2000 || in < 2000 {
@@ -46,10 +48,24 @@ func client(args []string) error {
 	return nil
 }
 
-func counter(name string) int {
-	b, _ := os.ReadFile("/sys/class/net/vif0.0/statistics/" + name)
-	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	return n
+// counters are those of an interface of the kernel's.
+type counters struct{ rxBytes, rxFrames, txBytes, txFrames int }
+
+func traffic(vif string) (c counters) {
+	c.rxBytes, _ = counter(vif, "rx_bytes")
+	c.rxFrames, _ = counter(vif, "rx_packets")
+	c.txBytes, _ = counter(vif, "tx_bytes")
+	c.txFrames, _ = counter(vif, "tx_packets")
+	return c
+}
+
+func counter(vif, name string) (n int, ok bool) {
+	b, err := os.ReadFile("/sys/class/net/" + vif + "/statistics/" + name)
+	if err != nil {
+		return 0, false
+	}
+	n, err = strconv.Atoi(strings.TrimSpace(string(b)))
+	return n, err == nil
 }
 
 // through sends n bytes and reads them back.

@@ -8,6 +8,7 @@
 //	probe bad       1,000 malformed requests among good ones
 //	probe client    send through the echo server and compare
 //	probe get       fetch a page by HTTP
+//	probe write     write a key of the xenstore
 package main
 
 import (
@@ -17,7 +18,7 @@ import (
 )
 
 func main() {
-	commands := map[string]func([]string) error{"plug": plug, "smoke": smoke, "crash": crash, "bad": bad, "client": client, "pair": pair, "get": get}
+	commands := map[string]func([]string) error{"plug": plug, "smoke": smoke, "crash": crash, "bad": bad, "client": client, "pair": pair, "get": get, "write": write}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "probe: pair, plug, smoke, crash, bad, client or get")
 		os.Exit(2)

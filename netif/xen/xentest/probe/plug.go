@@ -57,3 +57,16 @@ func plug([]string) error {
 	fmt.Println("the back end has", keys)
 	return err
 }
+
+// write writes one key of the xenstore.
+func write(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("write PATH VALUE")
+	}
+	t, err := devxen.Open()
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	return t.Store().Write(args[0], args[1])
+}
