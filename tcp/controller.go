@@ -34,6 +34,15 @@ type Controller interface {
 	// OnRestart is called before sending again after an idle period of at least one
 	// retransmission timeout (RFC 5681, section 4.1).
 	OnRestart(now clock.Time)
+	// OnUndo is called when the losses that the last OnLoss or OnTimeout reported
+	// turn out not to have been: window and threshold become at least what they were
+	// before the reduction (RFC 4015, section 3.4, as Linux has it). After an OnTimeout
+	// with first unset that is the state before the episode's first call.
+	OnUndo(now clock.Time)
+	// OwnRecovery reports whether Window holds during fast recovery, too. Otherwise the
+	// connection paces what it sends then by proportional rate reduction (RFC 6937)
+	// towards Threshold.
+	OwnRecovery() bool
 }
 
 // AckInfo is what one acknowledgement brought.
@@ -69,6 +78,9 @@ type reno struct {
 	cwnd     int
 	ssthresh int
 	acked    int // bytes acknowledged towards the next increase in congestion avoidance
+	// priorWindow and priorThreshold are what they were before the last reduction; 0 if
+	// it was undone or there was none.
+	priorWindow, priorThreshold int
 }
 
 // NewReno returns a controller as RFC 5681 describes it.
@@ -106,6 +118,7 @@ func (r *reno) OnAck(a AckInfo) {
 }
 
 func (r *reno) reduce(inFlight int) {
+	r.priorWindow, r.priorThreshold = r.cwnd, r.ssthresh
 	r.ssthresh = max(inFlight/2, 2*r.mss) // RFC 5681, equation 4
 	r.acked = 0
 }
@@ -125,3 +138,11 @@ func (r *reno) OnTimeout(now clock.Time, inFlight int, first bool) {
 func (r *reno) OnRecovered(now clock.Time) { r.cwnd = min(r.cwnd, r.ssthresh) }
 
 func (r *reno) OnRestart(now clock.Time) { r.cwnd = min(r.cwnd, InitialWindow(r.mss)) }
+
+func (r *reno) OnUndo(now clock.Time) {
+	r.cwnd = max(r.cwnd, r.priorWindow)
+	r.ssthresh = max(r.ssthresh, r.priorThreshold)
+	r.priorWindow, r.priorThreshold = 0, 0
+}
+
+func (r *reno) OwnRecovery() bool { return false }
