@@ -17,8 +17,8 @@ func benchPair(b *testing.B, wire netif.WireConfig) (c, d net.Conn) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	near := network{da, prefixA, 0}.gvisor(b)
-	far := network{db, prefixB, 0}.gvisor(b)
+	near := network{dev: da, addr: prefixA}.gvisor(b)
+	far := network{dev: db, addr: prefixB}.gvisor(b)
 	b.Cleanup(func() {
 		b.ReportMetric(float64(near.(*gvisor.Stack).Stats().TCP.Retransmits.Value())/float64(b.N), "retransmits/op")
 		near.Close()

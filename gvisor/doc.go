@@ -28,7 +28,10 @@
 //
 // Config.MemoryLimit has no counterpart: gVisor bounds each socket's buffers, and
 // nothing bounds them together; New says so when it is set. Addresses are not
-// announced by gratuitous ARP when the stack starts. gVisor holds one goroutine for
+// announced by gratuitous ARP when the stack starts. After a burst that overflows a
+// queue, with hundreds of segments lost at once, gVisor's sender has been seen to
+// come back at two segments for each retransmission timeout: throughput over a
+// shallow bottleneck says more about that than about the link here. gVisor holds one goroutine for
 // each CPU, beside ours for each queue. It can't run inside a bubble of
 // testing/synctest, because some of its goroutines wait in ways that a bubble does
 // not see through. What else it can't do is a table in the tests, with the reason

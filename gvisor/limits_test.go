@@ -137,7 +137,7 @@ func announces(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	s := network{a, prefixA, 0}.gvisor(t)
+	s := network{dev: a, addr: prefixA}.gvisor(t)
 	defer s.Close()
 	c, err := s.DialContext(context.Background(), "udp", netip.AddrPortFrom(prefixB.Addr(), 9).String())
 	if err != nil {

@@ -22,16 +22,18 @@ const patience = 60 * time.Second
 
 // network is one interface as both engines are told about it.
 type network struct {
-	dev  netif.Device
-	addr netip.Prefix
-	vlan uint16
+	dev   netif.Device
+	addr  netip.Prefix
+	vlan  uint16
+	close time.Duration // Config.CloseTimeout
 }
 
 func (n network) gvisor(t testing.TB) stack.Stack {
 	t.Helper()
 	s, err := gvisor.New(&gvisor.Config{
-		Interfaces: []gvisor.Interface{{Device: n.dev, VLAN: n.vlan, Addrs: []netip.Prefix{n.addr}}},
-		Logger:     quiet(),
+		Interfaces:   []gvisor.Interface{{Device: n.dev, VLAN: n.vlan, Addrs: []netip.Prefix{n.addr}}},
+		CloseTimeout: n.close,
+		Logger:       quiet(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,8 +44,9 @@ func (n network) gvisor(t testing.TB) stack.Stack {
 func (n network) direct(t testing.TB) stack.Stack {
 	t.Helper()
 	s, err := direct.New(&direct.Config{
-		Interfaces: []direct.Interface{{Device: n.dev, VLAN: n.vlan, Addrs: []netip.Prefix{n.addr}}},
-		Logger:     quiet(),
+		Interfaces:   []direct.Interface{{Device: n.dev, VLAN: n.vlan, Addrs: []netip.Prefix{n.addr}}},
+		CloseTimeout: n.close,
+		Logger:       quiet(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -85,19 +88,20 @@ func TestLinks(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				near := network{a, prefixA, l.vlan}.gvisor(t)
-				far := network{b, prefixB, l.vlan}.gvisor
+				near := network{dev: a, addr: prefixA, vlan: l.vlan}.gvisor(t)
+				far := network{dev: b, addr: prefixB, vlan: l.vlan}.gvisor
 				if peer == "direct" {
-					far = network{b, prefixB, l.vlan}.direct
+					far = network{dev: b, addr: prefixB, vlan: l.vlan}.direct
 				}
-				exchange(t, near, far(t))
+				exchange(t, near, far(t), 2<<20)
 			})
 		}
 	}
 }
 
-// exchange lets two stacks talk, and closes them.
-func exchange(t *testing.T, a, b stack.Stack) {
+// exchange lets two stacks talk, and closes them: datagrams, and a connection by
+// either, over which size bytes go each way.
+func exchange(t *testing.T, a, b stack.Stack, size int) {
 	t.Helper()
 	datagrams(t, a, b)
 	for _, dial := range []struct {
@@ -105,7 +109,7 @@ func exchange(t *testing.T, a, b stack.Stack) {
 		at       netip.Addr
 	}{{a, b, prefixB.Addr()}, {b, a, prefixA.Addr()}} {
 		c, d := connect(t, dial.from, dial.to, dial.at)
-		swap(t, c, d)
+		swap(t, c, d, size)
 		c.Close()
 		d.Close()
 	}
@@ -137,10 +141,10 @@ func connect(t *testing.T, from, to stack.Stack, at netip.Addr) (c, d net.Conn) 
 	return c, d
 }
 
-// swap sends 2 MiB each way at once.
-func swap(t *testing.T, c, d net.Conn) {
+// swap sends size bytes each way at once.
+func swap(t *testing.T, c, d net.Conn, size int) {
 	t.Helper()
-	data := [2][]byte{pattern(2<<20, 1), pattern(2<<20, 2)}
+	data := [2][]byte{pattern(size, 1), pattern(size, 2)}
 	errs := make(chan error, 4)
 	for i, end := range []net.Conn{c, d} {
 		go func() {
@@ -240,7 +244,7 @@ func TestVLANsOfOneDevice(t *testing.T) {
 		if got := e.LocalAddr().(*net.TCPAddr).AddrPort().Addr(); got != at.Addr() {
 			t.Errorf("a connection to %v arrived at %v", at.Addr(), got)
 		}
-		swap(t, c, e)
+		swap(t, c, e, 1<<20)
 		c.Close()
 		e.Close()
 	}
@@ -308,7 +312,7 @@ func TestOffloadsAreUsed(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := newSpy(a)
-			exchange(t, network{s, prefixA, 0}.gvisor(t), network{b, prefixB, 0}.gvisor(t))
+			exchange(t, network{dev: s, addr: prefixA}.gvisor(t), network{dev: b, addr: prefixB}.gvisor(t), 1<<20)
 			if large := s.largest.Load() > 1514; large != tt.large {
 				t.Errorf("the largest frame has %d bytes", s.largest.Load())
 			}

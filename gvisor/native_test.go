@@ -22,8 +22,8 @@ func newPair(t *testing.T, wire netif.WireConfig) (a, b *gvisor.Stack) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a = network{da, prefixA, 0}.gvisor(t).(*gvisor.Stack)
-	b = network{db, prefixB, 0}.gvisor(t).(*gvisor.Stack)
+	a = network{dev: da, addr: prefixA}.gvisor(t).(*gvisor.Stack)
+	b = network{dev: db, addr: prefixB}.gvisor(t).(*gvisor.Stack)
 	t.Cleanup(func() { a.Close(); b.Close() })
 	return a, b
 }
@@ -133,7 +133,7 @@ func TestCloseTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := network{db, prefixB, 0}.gvisor(t)
+	b := network{dev: db, addr: prefixB}.gvisor(t)
 	defer b.Close()
 	c, d := connect(t, a, b, prefixB.Addr())
 	defer d.Close()

@@ -130,7 +130,7 @@ func TestReceive(t *testing.T) {
 			if tt.meta.Flags&netif.ChecksumValid != 0 {
 				dev = newVoucher(a) // a wire passes on no more than the sender can know
 			}
-			s := network{dev, prefixA, 0}.gvisor(t)
+			s := network{dev: dev, addr: prefixA}.gvisor(t)
 			defer s.Close()
 			defer b.Close()
 			u, err := s.(*gvisor.Stack).ListenUDP("udp", netip.AddrPortFrom(netip.IPv4Unspecified(), 7))
@@ -178,7 +178,7 @@ func FuzzFrames(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s := network{a, prefixA, 0}.gvisor(f)
+	s := network{dev: a, addr: prefixA}.gvisor(f)
 	f.Cleanup(func() { s.Close(); b.Close() })
 	u, err := s.(*gvisor.Stack).ListenUDP("udp", netip.AddrPortFrom(netip.IPv4Unspecified(), 7))
 	if err != nil {
