@@ -28,22 +28,26 @@
 //
 // Config.MemoryLimit has no counterpart: gVisor bounds each socket's buffers, and
 // nothing bounds them together; New says so when it is set. Addresses are not
-// announced by gratuitous ARP when the stack starts. After a burst that overflows a
-// queue, with hundreds of segments lost at once, gVisor's sender has been seen to
-// come back at two segments for each retransmission timeout: throughput over a
-// shallow bottleneck says more about that than about the link here. gVisor holds one goroutine for
-// each CPU, beside ours for each queue. It can't run inside a bubble of
-// testing/synctest, because some of its goroutines wait in ways that a bubble does
-// not see through. What else it can't do is a table in the tests, with the reason
-// of each row: a row that is no longer true fails.
+// announced by gratuitous ARP when the stack starts. gVisor runs one goroutine for
+// each CPU, beside ours for each queue, and takes every segment through one of them.
+//
+// It can't run inside a bubble of testing/synctest: those goroutines park in a way
+// that a bubble takes for activity, so that its time stands still. What else it
+// can't do is a table in the tests, with the reason of each row: a row that is no
+// longer true fails.
+//
+// After a burst that overflows a queue and loses hundreds of segments at once,
+// gVisor's sender has been seen to come back at two segments for each
+// retransmission timeout. A benchmark over a shallow bottleneck measures that.
 //
 // # Invariants
 //
 //   - No goroutine of the stack's remains when Close returns.
 //   - Nothing blocks in the link: frames that find no room wait in a bounded
 //     backlog, and beyond it they are dropped and counted.
-//   - A received buffer goes back to its device before the next is read: gVisor
-//     keeps a copy.
-//   - No lock of ours is held while gVisor is called, except the turns that order
-//     concurrent Reads, Writes and Accepts of one socket.
+//   - A received buffer goes back to its device before the next batch is read:
+//     gVisor keeps a copy.
+//   - Of our locks only two are held while gVisor is called: the turns, which order
+//     concurrent Reads, Writes and Accepts of one socket, and in Listen the Stack's,
+//     which orders the listeners. Nothing that gVisor calls takes either.
 package gvisor
