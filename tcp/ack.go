@@ -16,6 +16,8 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	}
 	flight := c.inFlight()
 	una, window := c.sndUna, c.sndWnd
+	c.news = ackNews{}
+	c.rack.repeated = false
 	delivered := c.delivered
 	c.probes = 0
 	if !seg.Ack.Less(c.sndUna) {
@@ -105,6 +107,9 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 		if ack.LessEq(r.seq) {
 			break
 		}
+		if r.flags&rangeSacked == 0 {
+			c.delivers(now, seg, r, minSeq(ack, r.end))
+		}
 		c.forget(r, minSeq(ack, r.end).Sub(r.seq))
 		switch {
 		case r.flags&rangeEver != 0:
@@ -153,6 +158,22 @@ func (c *Conn) timestampRTT(now clock.Time, seg *Segment) time.Duration {
 		return 0
 	}
 	return max(time.Duration(ms)*time.Millisecond, time.Millisecond)
+}
+
+// ackNews is what one acknowledgement told, for loss recovery.
+type ackNews struct {
+	original bool // something arrived that was sent only once, before recovery began
+	dsack    bool // the peer got something twice that we sent twice
+}
+
+// delivers takes notice of a range that was not known to have arrived until now.
+func (c *Conn) delivers(now clock.Time, seg *Segment, r *sentRange, end Seq) {
+	if r.flags&rangeEver == 0 && end.LessEq(c.highSeq) {
+		c.news.original = true
+	}
+	if c.useSACK {
+		c.rackDelivered(now, seg, r, end)
+	}
 }
 
 // forget takes the first n bytes of r out of the counts, as delivered.
@@ -206,6 +227,7 @@ func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
 			if right {
 				c.ranges.split(i, block.Right)
 			}
+			c.delivers(now, seg, c.ranges.at(i), c.ranges.at(i).end)
 			c.markSacked(c.ranges.at(i))
 			i++
 		}
@@ -250,7 +272,7 @@ func (c *Conn) markLost(r *sentRange) {
 }
 
 // recover runs the loss recovery that an acknowledgement may begin, further or
-// end: RFC 6675 with SACK, RFC 6582 without.
+// end: RFC 8985 with SACK, RFC 6582 without.
 func (c *Conn) recover(now clock.Time, acked int, dup bool) {
 	if dup {
 		c.dupAcks++
@@ -267,33 +289,30 @@ func (c *Conn) recover(now clock.Time, acked int, dup bool) {
 			if c.recovery == recoveryFast {
 				c.cc.OnRecovered(now)
 			}
+			c.rackRecovered()
 			c.recovery = recoveryOpen
 			c.dupAcks, c.renoSacked = 0, 0
 		}
 	}
+	if c.useSACK {
+		c.rackDSACK()
+		c.rackDetect(now)
+	}
 	switch c.recovery {
 	case recoveryOpen, recoveryDisorder:
-		if c.useSACK {
-			c.markLostBySACK()
-		}
-		if c.dupAcks >= dupThresh { // RFC 5681, section 3.2; RFC 6675, section 5
+		if !c.useSACK && c.dupAcks >= dupThresh { // RFC 5681, section 3.2
 			c.markHeadLost()
 		}
 		switch {
 		case c.lostOut > 0:
-			c.recovery = recoveryFast
-			c.highSeq = c.sndNxt
-			c.stats.fastRecoveries++
-			c.cc.OnLoss(now, c.outstanding())
+			c.enterFast(now)
 		case c.sackedOut+c.renoSacked > 0:
 			c.recovery = recoveryDisorder
 		default:
 			c.recovery = recoveryOpen
 		}
 	case recoveryFast:
-		if c.useSACK {
-			c.markLostBySACK()
-		} else if acked > 0 && c.sndUna.Less(c.highSeq) { // a partial acknowledgement: RFC 6582, section 3.2, step 3
+		if !c.useSACK && acked > 0 && c.sndUna.Less(c.highSeq) { // a partial acknowledgement: RFC 6582, section 3.2, step 3
 			c.markHeadLost()
 		}
 	case recoveryLoss:
@@ -329,24 +348,12 @@ func (c *Conn) markHeadLost() {
 	}
 }
 
-// markLostBySACK is IsLost of RFC 6675, section 4: a range is lost if more than two
-// full segments' worth, or three segments however small, have arrived of what was
-// sent behind it.
-func (c *Conn) markLostBySACK() {
-	if c.sackedOut == 0 {
-		return
-	}
-	above, segments := 0, 0
-	for i := c.ranges.count - 1; i >= 0; i-- {
-		r := c.ranges.at(i)
-		switch {
-		case r.flags&rangeSacked != 0:
-			above += r.len()
-			segments++
-		case (above > (dupThresh-1)*c.payloadMSS() || segments >= dupThresh) && r.flags&(rangeLost|rangeRetrans) == 0:
-			c.markLost(r)
-		}
-	}
+// enterFast begins fast recovery (RFC 5681, section 3.2; RFC 6675, section 5).
+func (c *Conn) enterFast(now clock.Time) {
+	c.recovery = recoveryFast
+	c.highSeq = c.sndNxt
+	c.stats.fastRecoveries++
+	c.cc.OnLoss(now, c.outstanding())
 }
 
 // finAcked moves the state when our FIN is acknowledged.

@@ -63,6 +63,8 @@ type Conn struct {
 	sackedOut, lostOut, retransOut, renoSacked int // bytes; see inFlight
 	recovery                                   recoveryState
 	highSeq                                    Seq // SND.NXT when recovery began
+	rack                                       rackState
+	news                                       ackNews
 	retransHint                                Seq // nothing before it is waiting for retransmission
 	dupAcks                                    int
 	delivered                                  uint64 // bytes known to have arrived
@@ -106,6 +108,7 @@ type Conn struct {
 
 	// Timers; clock.Never when off.
 	rtxAt, probeAt, ackAt, keepAt, finAt clock.Time
+	rackAt                               clock.Time // reordering timer
 	probes                               uint8
 
 	tuning tuning
@@ -159,7 +162,7 @@ func (c *Conn) init(cfg *Config, state State) {
 		rcvScale:   cfg.windowScale(),
 		ato:        int64(delAckMin),
 		rtxAt:      clock.Never, probeAt: clock.Never, ackAt: clock.Never,
-		keepAt: clock.Never, finAt: clock.Never,
+		keepAt: clock.Never, finAt: clock.Never, rackAt: clock.Never,
 		cc: cfg.controller(),
 	}
 	if cfg.SynRetries > 0 {
@@ -174,7 +177,7 @@ func (c *Conn) init(cfg *Config, state State) {
 
 func (c *Conn) initSend(iss Seq) {
 	c.iss, c.sndUna, c.sndNxt, c.sndSml = iss, iss, iss, iss
-	c.retransHint, c.limitedEnd = iss, iss
+	c.retransHint, c.limitedEnd, c.rack.fack = iss, iss, iss
 	c.sndBuf.base = iss.Add(1)
 }
 
@@ -282,7 +285,7 @@ func (c *Conn) stopSending() {
 	c.sackedOut, c.lostOut, c.retransOut, c.renoSacked = 0, 0, 0, 0
 	c.sndUna = c.sndNxt
 	c.synOwed, c.probeOwed, c.forced = false, false, false
-	c.rtxAt, c.probeAt = clock.Never, clock.Never
+	c.rtxAt, c.probeAt, c.rackAt = clock.Never, clock.Never, clock.Never
 }
 
 // reset ends the connection with a reset to the peer, and err for ourselves.

@@ -18,6 +18,7 @@ type counters struct {
 	pureAcksOut, delayedAcks uint32
 	probesOut, resetsOut     uint32
 	noMemory, reneged        uint32
+	reordered                uint32
 }
 
 // Info is a snapshot of a connection's figures.

@@ -176,7 +176,7 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.init(cfg, StateEstablished)
 	c.initSend(p.iss)
 	c.sndUna, c.sndNxt, c.sndSml = p.iss.Add(1), p.iss.Add(1), p.iss.Add(1)
-	c.retransHint, c.limitedEnd = c.sndUna, c.sndUna
+	c.retransHint, c.limitedEnd, c.rack.fack = c.sndUna, c.sndUna, c.sndUna
 	c.tsOffset = p.tsOffset
 	c.useTS, c.useSACK = p.useTS, p.useSACK
 	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.rcvScale > 0, WScale: p.sndScale}

@@ -12,13 +12,18 @@ func (c *Conn) Deadline() clock.Time {
 	if c.state == 0 {
 		return clock.Never
 	}
-	return min(c.rtxAt, c.probeAt, c.ackAt, c.keepAt, c.finAt)
+	return min(c.rtxAt, c.rackAt, c.probeAt, c.ackAt, c.keepAt, c.finAt)
 }
 
 // Timeout runs the timers that have expired. Output follows, as after any input.
 func (c *Conn) Timeout(now clock.Time) {
 	if !now.Before(c.ackAt) {
 		c.delayedACK(now)
+	}
+	// What is cheaper than a timeout goes before it, so that being called late costs no
+	// more than the delay.
+	if !now.Before(c.rackAt) {
+		c.rackTimeout(now)
 	}
 	if !now.Before(c.rtxAt) {
 		c.retransmissionTimeout(now)
@@ -82,7 +87,7 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 		c.backoff++
 	}
 	c.cc.OnTimeout(now, c.outstanding(), first)
-	c.enterLoss()
+	c.enterLoss(now)
 	c.rtxAt = c.retransmitAt(now)
 }
 
@@ -96,8 +101,11 @@ func (c *Conn) retransmitAt(now clock.Time) clock.Time {
 	return at
 }
 
-// enterLoss takes everything outstanding for lost, except what the peer reported.
-func (c *Conn) enterLoss() {
+// enterLoss takes everything outstanding for lost, except what the peer reported
+// and what was sent too recently to be missed (RFC 8985, section 6.3,
+// RACK_mark_losses_on_RTO).
+func (c *Conn) enterLoss(now clock.Time) {
+	width := c.rackWidth()
 	if c.ranges.at(0).flags&rangeSacked != 0 {
 		// The peer reported it, and still does not acknowledge it: it has given the data
 		// up again (RFC 2018, section 8). No report of it can be trusted any more.
@@ -110,11 +118,14 @@ func (c *Conn) enterLoss() {
 		c.stats.reneged++
 	}
 	for i := range c.ranges.count {
-		if r := c.ranges.at(i); r.flags&rangeSacked == 0 {
+		r := c.ranges.at(i)
+		recent := c.useSACK && i > 0 && now.Before(r.sentAt.Add(c.rack.rtt+width))
+		if r.flags&rangeSacked == 0 && !recent {
 			c.markLost(r)
 		}
 	}
 	c.recovery = recoveryLoss
+	c.rackAt = clock.Never
 	c.highSeq = c.sndNxt
 	c.retransHint = c.sndUna
 	c.dupAcks, c.renoSacked = 0, 0
