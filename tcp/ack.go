@@ -18,7 +18,8 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	una, window := c.sndUna, c.sndWnd
 	c.news = ackNews{}
 	c.rack.repeated = false
-	delivered := c.delivered
+	delivered, held := c.delivered, c.sackedOut+c.renoSacked
+	lost := c.stats.lost
 	c.probes = 0
 	if !seg.Ack.Less(c.sndUna) {
 		c.updateWindow(seg)
@@ -35,7 +36,14 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	// With SACK, RFC 6675, section 2, asks for nothing but news.
 	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 &&
 		(sacked || !c.useSACK && seg.Len() == 0 && int(seg.Window)<<c.sndScale == window)
+	c.news.delivered = max(acked+c.sackedOut+c.renoSacked-held, 0)
 	c.recover(now, acked, dup)
+	if c.recovery == recoveryFast {
+		if !c.useSACK {
+			c.news.delivered = max(acked+c.renoSacked+c.sackedOut-held, 0)
+		}
+		c.prrUpdate(c.news.delivered, acked > 0 && c.stats.lost == lost)
+	}
 	if n := int(c.delivered - delivered); n > 0 || acked > 0 {
 		c.cc.OnAck(AckInfo{
 			Now: now, Acked: acked, Delivered: n, RTT: rtt, InFlight: flight,
@@ -164,6 +172,9 @@ func (c *Conn) timestampRTT(now clock.Time, seg *Segment) time.Duration {
 type ackNews struct {
 	original bool // something arrived that was sent only once, before recovery began
 	dsack    bool // the peer got something twice that we sent twice
+	// delivered is how many bytes it newly has, duplicate ACKs standing for segments
+	// where there is no SACK.
+	delivered int
 }
 
 // delivers takes notice of a range that was not known to have arrived until now.
@@ -346,14 +357,6 @@ func (c *Conn) markHeadLost() {
 	if r := c.ranges.at(0); r.flags&(rangeLost|rangeSacked) == 0 {
 		c.markLost(r)
 	}
-}
-
-// enterFast begins fast recovery (RFC 5681, section 3.2; RFC 6675, section 5).
-func (c *Conn) enterFast(now clock.Time) {
-	c.recovery = recoveryFast
-	c.highSeq = c.sndNxt
-	c.stats.fastRecoveries++
-	c.cc.OnLoss(now, c.outstanding())
 }
 
 // finAcked moves the state when our FIN is acknowledged.

@@ -68,7 +68,7 @@ func (c *Conn) waitsFor() uint8 {
 		return chronoIdle
 	case left > 0:
 		n := min(left, c.segmentSize())
-		if n > c.sndUna.Add(c.sndWnd).Sub(c.sndNxt) && c.inFlight()+n <= c.cc.Window() {
+		if n > c.sndUna.Add(c.sndWnd).Sub(c.sndNxt) && c.inFlight()+n <= c.cwnd() {
 			return chronoWindow
 		}
 	case c.tuning.noSpace && !c.limited:

@@ -64,6 +64,7 @@ type Conn struct {
 	recovery                                   recoveryState
 	highSeq                                    Seq // SND.NXT when recovery began
 	rack                                       rackState
+	prr                                        prrState
 	news                                       ackNews
 	retransHint                                Seq // nothing before it is waiting for retransmission
 	dupAcks                                    int

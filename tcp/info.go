@@ -68,7 +68,7 @@ func (c *Conn) Info() Info {
 		SendScale: c.sndScale, ReceiveScale: c.rcvScale,
 	}
 	if c.cc != nil && c.state.synchronized() {
-		in.Window, in.Threshold = c.cc.Window(), c.cc.Threshold()
+		in.Window, in.Threshold = c.cwnd(), c.cc.Threshold()
 	}
 	return in
 }

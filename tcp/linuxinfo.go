@@ -102,7 +102,7 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 		in.MinRTT = micros(c.rtt.min)
 	}
 	if c.cc != nil && c.state.synchronized() {
-		in.SndCwnd = uint32(max(c.cc.Window()/mss, 1))
+		in.SndCwnd = uint32(max(c.cwnd()/mss, 1))
 		if t := c.cc.Threshold(); t < infiniteThreshold {
 			in.SndSsthresh = uint32(max(t/mss, 1))
 		}

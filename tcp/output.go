@@ -145,13 +145,14 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
 			r = c.ranges.at(i)
 		}
 		first := c.retransOut == 0 && i == 0
-		if !first && (c.inFlight()+r.len() > c.cc.Window() || c.sndUna.Add(c.sndWnd).Less(r.end)) {
+		if !first && (c.inFlight()+r.len() > c.cwnd() || c.sndUna.Add(c.sndWnd).Less(r.end)) {
 			return
 		}
 		r.flags |= rangeRetrans | rangeEver
 		r.sentAt, r.delivered, r.deliveredAt = now, c.delivered, c.deliveredAt
 		r.tries += b2u(r.tries < 255)
 		c.retransOut += r.len()
+		c.prrSent(r.len())
 		c.stats.retransmits++
 		c.stats.bytesRetrans += uint64(r.len())
 		c.emitRange(now, b, r.seq, r.end)
@@ -174,7 +175,7 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		}
 		full := c.segmentSize()
 		window := c.sndUna.Add(c.sndWnd).Sub(c.sndNxt)
-		quota := c.cc.Window() - c.inFlight()
+		quota := c.cwnd() - c.inFlight()
 		n := min(left, full)
 		if n > window || n == 0 && window == 0 { // a FIN is inside the window, too
 			// RFC 9293, section 3.8.6.2.1: part of a segment waits, unless the probe timer
@@ -213,6 +214,7 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			c.deliveredAt = now
 		}
 		c.sndNxt = end
+		c.prrSent(end.Sub(seq))
 		c.ranges.push(sentRange{seq: seq, end: end, sentAt: now, delivered: c.delivered, deliveredAt: c.deliveredAt})
 		c.emitRange(now, b, seq, end)
 		c.stats.bytesOut += uint64(n)

@@ -169,8 +169,12 @@ func (c *Conn) rackTimeout(now clock.Time) {
 	if c.lostOut-c.retransOut == lost {
 		return
 	}
-	if c.recovery < recoveryFast {
+	switch {
+	case c.recovery < recoveryFast:
+		c.news.delivered = 0
 		c.enterFast(now)
+	case c.recovery == recoveryFast:
+		c.prrUpdate(0, false)
 	}
 	c.rtxAt = c.retransmitAt(now)
 }

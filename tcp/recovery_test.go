@@ -15,7 +15,7 @@ func TestFastRetransmitSACK(t *testing.T) {
 	w.recv(". 1:1 ack 1 win 65535 <sack 1001:4001>")
 	w.expect(". 1:1001 ack 1")
 	in := w.c.Info()
-	if in.Window != 5000 || in.FastRecoveries != 1 {
+	if in.Window != 7000 || in.Threshold != 5000 || in.FastRecoveries != 1 { // RFC 9937: what is in flight, and what may be sent
 		t.Errorf("%+v", in)
 	}
 	w.recv(". 1:1 ack 10001 win 65535")
