@@ -38,7 +38,6 @@ type backResponse struct {
 
 func (t *backTx) init(b *Backend) {
 	t.dev = b
-	t.gate.mu = &t.mu
 	t.plan.mtu = b.info.MTU
 }
 

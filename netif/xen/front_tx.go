@@ -37,7 +37,6 @@ type frontTx struct {
 
 func (t *frontTx) init(f *Frontend) {
 	t.dev = f
-	t.gate.mu = &t.mu
 	t.plan.mtu = f.info.MTU
 }
 

@@ -3,10 +3,8 @@ package xen
 import (
 	"context"
 	"net"
-	"time"
-
-	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // bell wakes the one reader of a queue.
@@ -70,10 +68,9 @@ func (b *bell) wait(ctx context.Context, c *core, ready func() bool) error {
 	}
 }
 
-// gate is what short writers wait at. Its mutex is that of the direction it
-// belongs to; waiting alone is looked at without.
+// gate is what short writers wait at. The lock of the direction it belongs to guards
+// it; waiting alone is looked at without.
 type gate struct {
-	mu      *sync.Mutex
 	waiting atomic.Bool
 	blocked chan struct{}
 	// needSlots and needPages are what the frame takes that was refused last.

@@ -21,7 +21,7 @@ const (
 	gntallocDealloc = 16<<16 | 'G'<<8 | 6
 	gntdevMap       = 24<<16 | 'G'<<8 | 0
 	gntdevUnmap     = 16<<16 | 'G'<<8 | 1
-	gntdevCopy      = 16<<16 | 'G'<<8 | 8
+	gntdevCopy      = unsafe.Sizeof(copyRequest{})<<16 | 'G'<<8 | 8
 
 	gntallocWritable = 1
 	// maxCopy bounds the operations of one call; the kernel splits them further.
@@ -143,6 +143,12 @@ type segment struct {
 	_             [2]byte
 }
 
+// copyRequest is struct ioctl_gntdev_grant_copy.
+type copyRequest struct {
+	count uint32
+	segs  unsafe.Pointer
+}
+
 func foreign(peer transport.Domain, o *transport.CopyOp) uint64 {
 	return uint64(o.Ref) | uint64(o.Offset)<<32 | uint64(peer)<<48
 }
@@ -193,11 +199,7 @@ func (c *copier) run(conn syscall.RawConn, peer transport.Domain, ops []transpor
 	if n == 0 {
 		return nil
 	}
-	arg := struct {
-		count uint32
-		_     uint32
-		segs  unsafe.Pointer
-	}{count: uint32(n), segs: unsafe.Pointer(&c.segs[0])}
+	arg := copyRequest{count: uint32(n), segs: unsafe.Pointer(&c.segs[0])}
 	_, err := ioctl(conn, gntdevCopy, unsafe.Pointer(&arg))
 	runtime.KeepAlive(c)
 	if err != nil {
