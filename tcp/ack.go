@@ -16,6 +16,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	}
 	flight := c.inFlight()
 	una, window := c.sndUna, c.sndWnd
+	wasFast := c.recovery == recoveryFast
 	c.news = ackNews{}
 	c.rack.repeated = false
 	delivered, held := c.delivered, c.sackedOut+c.renoSacked
@@ -36,6 +37,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	// With SACK, RFC 6675, section 2, asks for nothing but news.
 	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 &&
 		(sacked || !c.useSACK && seg.Len() == 0 && int(seg.Window)<<c.sndScale == window)
+	c.tlpAcked(now, seg, acked, sacked)
 	c.news.delivered = max(acked+c.sackedOut+c.renoSacked-held, 0)
 	c.recover(now, acked, dup)
 	if c.recovery == recoveryFast {
@@ -50,7 +52,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 			// In slow start half a window in use is reason enough to open it, or bursts of
 			// an application could never grow (RFC 7661, section 4.3, as Linux has it).
 			Limited:    c.limited || c.cc.Window() < c.cc.Threshold() && 2*flight >= c.cc.Window(),
-			Recovering: c.recovery == recoveryFast,
+			Recovering: wasFast || c.recovery == recoveryFast,
 		})
 	}
 	if c.sndWnd > 0 && window == 0 && c.recovery == recoveryLoss && c.ranges.count > 0 {
@@ -76,6 +78,9 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 		// Whatever trouble there was is over; the next begins its own count.
 		c.probeAt = clock.Never
 		c.backoff, c.stalledSince = 0, 0
+	}
+	if acked > 0 || c.recovery != recoveryOpen || c.sackedOut > 0 {
+		c.armTLP(now)
 	}
 	return c.finAcked(now)
 }
@@ -172,6 +177,7 @@ func (c *Conn) timestampRTT(now clock.Time, seg *Segment) time.Duration {
 type ackNews struct {
 	original bool // something arrived that was sent only once, before recovery began
 	dsack    bool // the peer got something twice that we sent twice
+	dsackTLP bool // and it was the tail loss probe
 	// delivered is how many bytes it newly has, duplicate ACKs standing for segments
 	// where there is no SACK.
 	delivered int

@@ -107,6 +107,9 @@ type Config struct {
 	// NoSACK, NoTimestamps and NoWindowScaling leave the option out of the SYN and
 	// ignore it in the peer's.
 	NoSACK, NoTimestamps, NoWindowScaling bool
+	// NoTailLossProbe leaves the loss of the last segments to the retransmission timer
+	// (RFC 8985, section 7).
+	NoTailLossProbe bool
 	// Controller makes the congestion controller; nil means NewReno.
 	Controller func() Controller
 	// Memory lends buffer memory; nil takes it from the heap.

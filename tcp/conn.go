@@ -65,6 +65,9 @@ type Conn struct {
 	highSeq                                    Seq // SND.NXT when recovery began
 	rack                                       rackState
 	prr                                        prrState
+	tlp                                        tlpState
+	tlpOwed, tlpNew                            bool // a probe is to be sent; it is being sent as new data
+	noTLP                                      bool
 	news                                       ackNews
 	retransHint                                Seq // nothing before it is waiting for retransmission
 	dupAcks                                    int
@@ -110,6 +113,7 @@ type Conn struct {
 	// Timers; clock.Never when off.
 	rtxAt, probeAt, ackAt, keepAt, finAt clock.Time
 	rackAt                               clock.Time // reordering timer
+	tlpAt                                clock.Time // tail loss probe
 	probes                               uint8
 
 	tuning tuning
@@ -163,8 +167,9 @@ func (c *Conn) init(cfg *Config, state State) {
 		rcvScale:   cfg.windowScale(),
 		ato:        int64(delAckMin),
 		rtxAt:      clock.Never, probeAt: clock.Never, ackAt: clock.Never,
-		keepAt: clock.Never, finAt: clock.Never, rackAt: clock.Never,
-		cc: cfg.controller(),
+		keepAt: clock.Never, finAt: clock.Never, rackAt: clock.Never, tlpAt: clock.Never,
+		noTLP: cfg.NoTailLossProbe,
+		cc:    cfg.controller(),
 	}
 	if cfg.SynRetries > 0 {
 		c.synRetries = uint8(min(cfg.SynRetries, 255))
@@ -286,7 +291,8 @@ func (c *Conn) stopSending() {
 	c.sackedOut, c.lostOut, c.retransOut, c.renoSacked = 0, 0, 0, 0
 	c.sndUna = c.sndNxt
 	c.synOwed, c.probeOwed, c.forced = false, false, false
-	c.rtxAt, c.probeAt, c.rackAt = clock.Never, clock.Never, clock.Never
+	c.rtxAt, c.probeAt, c.rackAt, c.tlpAt = clock.Never, clock.Never, clock.Never, clock.Never
+	c.tlpOwed = false
 }
 
 // reset ends the connection with a reset to the peer, and err for ourselves.

@@ -19,6 +19,7 @@ type counters struct {
 	probesOut, resetsOut     uint32
 	noMemory, reneged        uint32
 	reordered                uint32
+	tailProbes, probeLosses  uint32
 }
 
 // Info is a snapshot of a connection's figures.
@@ -44,8 +45,12 @@ type Info struct {
 	OutOfOrder, OutOfWindow, PAWSDrops    uint32
 	PureAcksOut, DelayedAcks, ProbesOut   uint32
 	NoMemory                              uint32
-	Timestamps, SACK                      bool
-	SendScale, ReceiveScale               uint8
+	// Lost counts what was taken for lost; TailProbes are probes of RFC 8985, section
+	// 7. Reordering says that RACK has seen some.
+	Lost, TailProbes        uint32
+	Reordering              bool
+	Timestamps, SACK        bool
+	SendScale, ReceiveScale uint8
 }
 
 // Info returns the connection's figures.
@@ -63,7 +68,8 @@ func (c *Conn) Info() Info {
 		DuplicateAcksIn: c.stats.dupAcksIn, Duplicates: c.stats.duplicates,
 		OutOfOrder: c.stats.outOfOrder, OutOfWindow: c.stats.outOfWindow, PAWSDrops: c.stats.pawsDrops,
 		PureAcksOut: c.stats.pureAcksOut, DelayedAcks: c.stats.delayedAcks, ProbesOut: c.stats.probesOut,
-		NoMemory:   c.stats.noMemory,
+		NoMemory: c.stats.noMemory,
+		Lost:     c.stats.lost, TailProbes: c.stats.tailProbes, Reordering: c.rack.reordering,
 		Timestamps: c.useTS, SACK: c.useSACK,
 		SendScale: c.sndScale, ReceiveScale: c.rcvScale,
 	}

@@ -43,6 +43,7 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 		} else {
 			c.outputNew(now, b)
 		}
+		c.outputTLP(now, b)
 		c.outputProbe(now, b)
 		c.outputACK(now, b, mode)
 		c.armIdleTimers(now)
@@ -185,6 +186,9 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			}
 			n = window
 		}
+		if c.tlpNew {
+			quota = max(quota, full) // a probe is not bound by the congestion window
+		}
 		if n > quota && c.inFlight() > 0 || quota <= 0 {
 			c.limited, c.limitedEnd = true, c.sndNxt
 			return
@@ -226,6 +230,10 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			c.rtxAt = c.retransmitAt(now) // RFC 6298, rule 5.1
 		}
 		c.probeAt = clock.Never
+		c.armTLP(now)
+		if c.tlpNew {
+			return
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type wire struct {
 	edge     Seq // right edge on the wire
 	edgeSet  bool
 	scale    int
+	tlp      bool // with tail loss probes, which would come before the timeouts that most tests are about
 }
 
 const wireTSOffset = 5000
@@ -61,6 +62,7 @@ func newWire(t *testing.T) *wire {
 // connect begins an active open; the SYN is still to be expected.
 func (w *wire) connect(cfg Config) *wire {
 	w.t.Helper()
+	cfg.NoTailLossProbe = !w.tlp
 	w.c.Connect(w.now, &cfg, w.iss, wireTSOffset)
 	w.drive()
 	return w
@@ -84,6 +86,7 @@ func dial(t *testing.T, cfg Config, synack string) *wire {
 func accept(t *testing.T, cfg Config, syn, ack string) *wire {
 	t.Helper()
 	w := newWire(t)
+	cfg.NoTailLossProbe = true
 	s := w.parse(syn)
 	var p Passive
 	p.Init(w.now, &cfg, &s, w.iss, wireTSOffset)

@@ -61,6 +61,7 @@ func (c *Conn) prrSent(n int) {
 // enterFast begins fast recovery (RFC 5681, section 3.2; RFC 6675, section 5).
 func (c *Conn) enterFast(now clock.Time) {
 	c.recovery = recoveryFast
+	c.tlpAt, c.tlp.active, c.tlpOwed = clock.Never, false, false
 	c.highSeq = c.sndNxt
 	c.stats.fastRecoveries++
 	c.cc.OnLoss(now, c.outstanding())

@@ -11,7 +11,9 @@ const ms = time.Millisecond
 // bytes.
 func dialRTT(t *testing.T, cfg Config, synack string, rtt time.Duration) *wire {
 	t.Helper()
-	w := newWire(t).connect(cfg)
+	w := newWire(t)
+	w.tlp = true
+	w.connect(cfg)
 	w.skip()
 	w.now = w.now.Add(rtt)
 	w.recv(synack)

@@ -12,7 +12,7 @@ func (c *Conn) Deadline() clock.Time {
 	if c.state == 0 {
 		return clock.Never
 	}
-	return min(c.rtxAt, c.rackAt, c.probeAt, c.ackAt, c.keepAt, c.finAt)
+	return min(c.rtxAt, c.rackAt, c.tlpAt, c.probeAt, c.ackAt, c.keepAt, c.finAt)
 }
 
 // Timeout runs the timers that have expired. Output follows, as after any input.
@@ -24,6 +24,9 @@ func (c *Conn) Timeout(now clock.Time) {
 	// more than the delay.
 	if !now.Before(c.rackAt) {
 		c.rackTimeout(now)
+	}
+	if !now.Before(c.tlpAt) {
+		c.tlpTimeout(now)
 	}
 	if !now.Before(c.rtxAt) {
 		c.retransmissionTimeout(now)
@@ -125,7 +128,7 @@ func (c *Conn) enterLoss(now clock.Time) {
 		}
 	}
 	c.recovery = recoveryLoss
-	c.rackAt = clock.Never
+	c.rackAt, c.tlpAt, c.tlp.active, c.tlpOwed = clock.Never, clock.Never, false, false
 	c.highSeq = c.sndNxt
 	c.retransHint = c.sndUna
 	c.dupAcks, c.renoSacked = 0, 0
