@@ -37,8 +37,12 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	// With SACK, RFC 6675, section 2, asks for nothing but news.
 	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 &&
 		(sacked || !c.useSACK && seg.Len() == 0 && int(seg.Window)<<c.sndScale == window)
+	if c.useSACK && seg.Options.NSACK > 0 {
+		c.inputDSACK(seg)
+	}
 	c.tlpAcked(now, seg, acked, sacked)
 	c.news.delivered = max(acked+c.sackedOut+c.renoSacked-held, 0)
+	c.tryUndo(now, seg, acked)
 	c.recover(now, acked, dup)
 	if c.recovery == recoveryFast {
 		if !c.useSACK {

@@ -66,6 +66,8 @@ type Conn struct {
 	rack                                       rackState
 	prr                                        prrState
 	tlp                                        tlpState
+	undo                                       undoState
+	frto                                       frtoState
 	tlpOwed, tlpNew                            bool // a probe is to be sent; it is being sent as new data
 	noTLP                                      bool
 	news                                       ackNews
@@ -83,29 +85,31 @@ type Conn struct {
 	userTimeout                                int64      // nanoseconds, 0: R2
 
 	// Receiving.
-	irs       Seq
-	rcvBuf    recvBuffer
-	rcvNxt    Seq // next sequence number expected: rcvBuf.nxt, and one more after FIN
-	rcvAdv    Seq // right edge of the window as announced
-	rcvWup    Seq // RCV.NXT when an ACK was last sent
-	rcvLimit  int // buffer size
-	rcvMost   int // the largest it ever was: an announced window is not taken back
-	rcvScale  uint8
-	rcvMSS    int // largest segment seen
-	finSeq    Seq // place of the peer's FIN, if finKnown
-	finKnown  bool
-	finTaken  bool // FIN is acknowledged
-	ackNow    bool
-	dupOwed   uint8 // how many ACKs out-of-order segments are owed
-	pingPong  bool  // the application answers what it gets: ACKs can wait for the answer
-	quickAcks uint8
-	ato       int64 // delayed ACK timeout, nanoseconds
-	lastData  clock.Time
-	lastRecv  clock.Time
-	tsRecent  uint32
-	tsAge     clock.Time // when tsRecent was set
-	tsOffset  uint32
-	challenge clock.Time // when the next challenge ACK may be sent
+	irs         Seq
+	rcvBuf      recvBuffer
+	rcvNxt      Seq // next sequence number expected: rcvBuf.nxt, and one more after FIN
+	rcvAdv      Seq // right edge of the window as announced
+	rcvWup      Seq // RCV.NXT when an ACK was last sent
+	rcvLimit    int // buffer size
+	rcvMost     int // the largest it ever was: an announced window is not taken back
+	rcvScale    uint8
+	rcvMSS      int // largest segment seen
+	finSeq      Seq // place of the peer's FIN, if finKnown
+	finKnown    bool
+	finTaken    bool // FIN is acknowledged
+	ackNow      bool
+	dupReport   SACKBlock // what arrived twice last, to be told by a D-SACK …
+	dupReported bool      // … unless it was
+	dupOwed     uint8     // how many ACKs out-of-order segments are owed
+	pingPong    bool      // the application answers what it gets: ACKs can wait for the answer
+	quickAcks   uint8
+	ato         int64 // delayed ACK timeout, nanoseconds
+	lastData    clock.Time
+	lastRecv    clock.Time
+	tsRecent    uint32
+	tsAge       clock.Time // when tsRecent was set
+	tsOffset    uint32
+	challenge   clock.Time // when the next challenge ACK may be sent
 
 	keepAlive KeepAlive
 	kaProbes  int

@@ -20,6 +20,9 @@ type counters struct {
 	noMemory, reneged        uint32
 	reordered                uint32
 	tailProbes, probeLosses  uint32
+	dsacksIn, dsacksOut      uint32
+	undos, spuriousTimeouts  uint32
+	bytesDuplicated          uint64 // that D-SACKs have named
 }
 
 // Info is a snapshot of a connection's figures.
@@ -47,7 +50,12 @@ type Info struct {
 	NoMemory                              uint32
 	// Lost counts what was taken for lost; TailProbes are probes of RFC 8985, section
 	// 7. Reordering says that RACK has seen some.
-	Lost, TailProbes        uint32
+	Lost, TailProbes uint32
+	// DSACKsIn and DSACKsOut count reports of duplicates (RFC 2883) that were believed
+	// and sent. Undos are reductions of the window taken back, SpuriousTimeouts those
+	// that F-RTO found (RFC 5682).
+	DSACKsIn, DSACKsOut     uint32
+	Undos, SpuriousTimeouts uint32
 	Reordering              bool
 	Timestamps, SACK        bool
 	SendScale, ReceiveScale uint8
@@ -70,6 +78,8 @@ func (c *Conn) Info() Info {
 		PureAcksOut: c.stats.pureAcksOut, DelayedAcks: c.stats.delayedAcks, ProbesOut: c.stats.probesOut,
 		NoMemory: c.stats.noMemory,
 		Lost:     c.stats.lost, TailProbes: c.stats.tailProbes, Reordering: c.rack.reordering,
+		DSACKsIn: c.stats.dsacksIn, DSACKsOut: c.stats.dsacksOut,
+		Undos: c.stats.undos, SpuriousTimeouts: c.stats.spuriousTimeouts,
 		Timestamps: c.useTS, SACK: c.useSACK,
 		SendScale: c.sndScale, ReceiveScale: c.rcvScale,
 	}

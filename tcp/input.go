@@ -138,6 +138,9 @@ func (c *Conn) answerUnacceptable(now clock.Time, seg *Segment) {
 		return
 	}
 	c.stats.duplicates++
+	if seg.Seq.Less(c.rcvNxt) {
+		c.noteDuplicate(seg.Seq, minSeq(seg.End(), c.rcvNxt))
+	}
 	c.quickAcks = maxQuickAcks
 	c.ackNow = true
 }
@@ -206,6 +209,7 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	if n := c.rcvNxt.Sub(seq); n > 0 { // old bytes in front
 		c.stats.duplicates++
 		c.ackNow = true
+		c.noteDuplicate(seq, minSeq(seg.End(), c.rcvNxt))
 		seq, p = seq.Add(min(n, len(p))), p[min(n, len(p)):]
 	}
 	if len(p) > 0 && (c.orphan || c.readShut && c.state != StateEstablished) {
@@ -254,6 +258,9 @@ func (c *Conn) finPlausible(seq Seq) bool {
 func (c *Conn) storeData(now clock.Time, seq Seq, p []byte) {
 	before := c.rcvNxt
 	hadHoles := len(c.rcvBuf.runs) > 0
+	if hadHoles {
+		c.noteDuplicate(c.rcvBuf.overlap(seq, seq.Add(len(p))))
+	}
 	if !c.rcvBuf.insert(seq, p) {
 		c.stats.noMemory++
 		c.ackNow = true

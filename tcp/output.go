@@ -37,8 +37,13 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 			c.emit(now, b, c.sndNxt, 0, 0)
 		}
 	default:
-		c.outputRetransmissions(now, b)
-		if c.lostOut > c.retransOut {
+		waits := c.frtoOutput(now, b)
+		if !waits {
+			c.outputRetransmissions(now, b)
+		}
+		if waits {
+			c.limited, c.limitedEnd = true, c.sndNxt
+		} else if c.lostOut > c.retransOut {
 			c.limited, c.limitedEnd = true, c.sndNxt // what is lost goes first (RFC 6675, section 4, NextSeg)
 		} else {
 			c.outputNew(now, b)
@@ -154,6 +159,7 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
 		r.tries += b2u(r.tries < 255)
 		c.retransOut += r.len()
 		c.prrSent(r.len())
+		c.undoSent(now, r.len())
 		c.stats.retransmits++
 		c.stats.bytesRetrans += uint64(r.len())
 		c.emitRange(now, b, r.seq, r.end)
@@ -197,7 +203,7 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			return
 		}
 		c.forced = false
-		if n == full && c.maxGSO > full && left > full {
+		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() { // a D-SACK is to leave once
 			// As many whole segments as every limit allows; the odd rest goes along when
 			// it would have to go anyway.
 			size := min(left, c.maxGSO, window, quota, len(b.parts[0])*ChunkSize-ChunkSize)
@@ -315,8 +321,8 @@ func (c *Conn) optionLen() int {
 	if c.useTS {
 		n = 12
 	}
-	if c.useSACK && len(c.rcvBuf.runs) > 0 {
-		n += 4 + 8*min(len(c.rcvBuf.runs), c.maxSACK())
+	if blocks := c.sackBlocks(); c.useSACK && blocks > 0 {
+		n += 4 + 8*blocks
 	}
 	return n
 }
@@ -340,14 +346,15 @@ func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
 	if c.useTS {
 		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
 	}
-	if c.useSACK && len(c.rcvBuf.runs) > 0 {
-		h.options.NSACK = uint8(c.rcvBuf.sack(h.options.SACK[:c.maxSACK()]))
+	size := c.segmentSize()
+	if c.useSACK {
+		c.fillSACK(&h.options)
 	}
 	s := b.add(&h)
 	if n > 0 {
 		s.Payload = c.sndBuf.appendViews(s.Payload, seq, n)
 		s.PayloadLen = n
-		if size := c.segmentSize(); n > size {
+		if n > size {
 			s.SegmentSize = size
 		}
 	}

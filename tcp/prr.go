@@ -65,6 +65,7 @@ func (c *Conn) enterFast(now clock.Time) {
 	c.highSeq = c.sndNxt
 	c.stats.fastRecoveries++
 	c.cc.OnLoss(now, c.outstanding())
+	c.undoBegin()
 	c.prrBegin(c.news.delivered)
 	c.prrUpdate(0, false)
 }

@@ -84,12 +84,20 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 		c.reset(c.timeoutError())
 		return
 	}
-	first := c.recovery != recoveryLoss || c.tries == 0
+	// A timeout within an episode is no second reason to reduce the threshold.
+	first := c.recovery < recoveryFast || c.recovery == recoveryLoss && c.tries == 0
 	c.tries += b2u(c.tries < 255)
 	if c.backoff < 16 {
 		c.backoff++
 	}
 	c.cc.OnTimeout(now, c.outstanding(), first)
+	if first {
+		c.undoBegin()
+	}
+	c.frto = frtoOff
+	if first && c.ranges.at(0).flags&rangeSacked == 0 {
+		c.frto = frtoFirst
+	}
 	c.enterLoss(now)
 	c.rtxAt = c.retransmitAt(now)
 }

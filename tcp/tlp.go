@@ -111,6 +111,7 @@ func (c *Conn) tlpAcked(now clock.Time, seg *Segment, acked int, sacked bool) {
 		if c.recovery == recoveryOpen {
 			c.cc.OnLoss(now, c.outstanding()+acked)
 			c.cc.OnRecovered(now)
+			c.undo.armed = false
 			c.stats.probeLosses++
 		}
 	case acked == 0 && !sacked && seg.Len() == 0:

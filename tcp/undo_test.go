@@ -1,0 +1,119 @@
+package tcp
+
+import (
+	"testing"
+	"time"
+)
+
+const synAckTS = "S. 0:0 ack 1 win 65535 <mss 1000,sackOK,TS 1 ecr 0,wscale 0>"
+
+// RFC 2883, section 4: a duplicate below RCV.NXT, one that is out of order, each
+// told once.
+func TestDSACKSent(t *testing.T) {
+	w := established(t, plain())
+	w.recv("P. 1:1001 ack 1 win 65535")
+	w.skip()
+	w.recv("P. 1:1001 ack 1 win 65535")
+	w.expect(". 1:1 ack 1001 <sack 1:1001>")
+	w.recv("P. 2001:3001 ack 1 win 65535")
+	w.expect(". 1:1 ack 1001 <sack 2001:3001>")
+	w.recv("P. 2001:3001 ack 1 win 65535")
+	w.expect(". 1:1 ack 1001 <sack 2001:3001 2001:3001>")
+	w.recv("P. 3001:4001 ack 1 win 65535")
+	w.expect(". 1:1 ack 1001 <sack 2001:4001>")
+}
+
+// D-SACKs for all that was sent again take the reduction back; for less, or for
+// what was not, they do not.
+func TestUndoByDSACK(t *testing.T) {
+	w := dialRTT(t, plain(), synAck, 40*ms)
+	w.write(10000)
+	w.skip()
+	w.pass(40 * ms)
+	w.recv(". 1:1 ack 1 win 65535 <sack 1:501 1001:4001>") // a D-SACK that can't be
+	w.expect(". 1:1001 ack 1")
+	w.recv(". 1:1 ack 10001 win 65535")
+	if in := w.c.Info(); in.Undos != 0 || in.Window != 5000 || in.DSACKsIn != 0 {
+		t.Errorf("%+v", in)
+	}
+	w.recv(". 1:1 ack 10001 win 65535 <sack 1:501>")
+	if in := w.c.Info(); in.Undos != 0 {
+		t.Errorf("%+v", in)
+	}
+	w.recv(". 1:1 ack 10001 win 65535 <sack 501:1001>")
+	if in := w.c.Info(); in.Undos != 1 || in.Window != 10000 {
+		t.Errorf("%+v", in)
+	}
+	for range 1000 { // a flood of them, for nothing that was sent twice
+		w.recv(". 1:1 ack 10001 win 65535 <sack 1:1001>")
+	}
+	if in := w.c.Info(); in.Undos != 1 || in.DSACKsIn != 2 {
+		t.Errorf("%+v", in)
+	}
+}
+
+// RFC 3522: the echo of a timestamp older than the retransmission tells that the
+// original arrived.
+func TestUndoByTimestamp(t *testing.T) {
+	cfg := plain()
+	cfg.NoTimestamps = false
+	for _, late := range []bool{true, false} {
+		w := dialRTT(t, cfg, synAckTS, 40*ms)
+		w.write(9880)
+		w.skip()
+		w.pass(40 * ms)
+		w.recv(". 1:1 ack 1 win 65535 <TS 2 ecr 40,sack 989:3953>")
+		w.skip()
+		w.pass(5 * ms)
+		echo := 80
+		if late {
+			echo = 40
+		}
+		w.recv(w.text(". 1:1 ack 9881 win 65535 <TS 3 ecr %d>", echo))
+		w.skip()
+		if in := w.c.Info(); (in.Undos == 1) != late || (in.Window > 9000) != late {
+			t.Errorf("late %v: %+v", late, in)
+		}
+	}
+}
+
+// RFC 5682, section 3.1: after a timeout, a report of something sent only once.
+func TestFRTOSACK(t *testing.T) {
+	w := dial(t, plain(), synAck)
+	w.write(6000)
+	w.skip()
+	w.until(time.Minute)
+	w.expect(". 1:1001 ack 1")
+	w.recv(". 1:1 ack 1001 win 65535 <sack 2001:3001>")
+	w.skip()
+	if in := w.c.Info(); in.SpuriousTimeouts != 1 || in.Undos != 1 || in.Window < 10000 {
+		t.Errorf("%+v", in)
+	}
+}
+
+// RFC 5682, section 2.1, without SACK: two new segments in place of
+// retransmissions, and the next acknowledgement decides.
+func TestFRTO(t *testing.T) {
+	for _, spurious := range []bool{true, false} {
+		w := dial(t, plain(), synAckNo)
+		w.write(20000)
+		w.skip()
+		w.until(time.Minute)
+		w.expect(". 1:1001 ack 1")
+		w.recv(". 1:1 ack 1001 win 65535")
+		w.expect(". 10001:11001 ack 1", ". 11001:12001 ack 1")
+		if spurious {
+			w.recv(". 1:1 ack 2001 win 65535")
+			w.skip()
+		} else {
+			w.recv(". 1:1 ack 1001 win 65535")
+			if len(w.sent) == 0 || w.match(". 1001:2001", w.lines()[0]) != nil {
+				t.Errorf("not repeated: %v", w.lines())
+			}
+			w.skip()
+		}
+		if in := w.c.Info(); (in.SpuriousTimeouts == 1) != spurious {
+			t.Errorf("spurious %v: %+v", spurious, in)
+		}
+	}
+}
