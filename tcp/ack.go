@@ -102,10 +102,10 @@ func (c *Conn) setWindow(seg *Segment) {
 // updateWindow takes the peer's window unless a newer segment has told it.
 func (c *Conn) updateWindow(seg *Segment) {
 	// Of two segments with the same numbers the one with the smaller window is the
-	// older, as a window does not shrink: overtaken, it must not close the window
-	// again (as Linux has it, where RFC 9293 takes either).
+	// older, as a window does not shrink: overtaken, it must not narrow the window
+	// again (as Linux has it, where RFC 9293 takes either). A closed one is believed.
 	if c.sndWl1.Less(seg.Seq) || c.sndUna.Less(seg.Ack) ||
-		c.sndWl1 == seg.Seq && (c.sndWl2.Less(seg.Ack) || int(seg.Window)<<c.sndScale > c.sndWnd) {
+		c.sndWl1 == seg.Seq && (c.sndWl2.Less(seg.Ack) || seg.Window == 0 || int(seg.Window)<<c.sndScale > c.sndWnd) {
 		c.setWindow(seg)
 	}
 }

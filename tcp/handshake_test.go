@@ -60,7 +60,7 @@ func TestPeerMSS(t *testing.T) {
 func TestNoScaling(t *testing.T) {
 	w := dial(t, Config{MSS: 1000, NoTimestamps: true}, synAckNo)
 	w.write(10)
-	w.expect("P. 1:11 ack 1 win 65535")
+	w.expect("P. 1:11 ack 1 win 65000")
 	if in := w.c.Info(); in.SendScale != 0 || in.ReceiveScale != 0 || in.SACK {
 		t.Errorf("%+v", in)
 	}

@@ -162,7 +162,7 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
 		c.undoSent(now, r.len())
 		c.stats.retransmits++
 		c.stats.bytesRetrans += uint64(r.len())
-		c.emitRange(now, b, r.seq, r.end)
+		c.emitRange(now, b, r)
 		if c.rtxAt == clock.Never {
 			c.rtxAt = c.retransmitAt(now)
 		}
@@ -225,8 +225,14 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		}
 		c.sndNxt = end
 		c.prrSent(end.Sub(seq))
-		c.ranges.push(sentRange{seq: seq, end: end, sentAt: now, delivered: c.delivered, deliveredAt: c.deliveredAt})
-		c.emitRange(now, b, seq, end)
+		sent := sentRange{seq: seq, end: end, sentAt: now, delivered: c.delivered, deliveredAt: c.deliveredAt}
+		if n > 0 && (n == left || n > full) {
+			// The buffer is sent, or the device cuts a large segment up, whose receiver
+			// need not wait for more to merge with it, as Linux has it.
+			sent.flags = rangePush
+		}
+		c.ranges.push(sent)
+		c.emitRange(now, b, &sent)
 		c.stats.bytesOut += uint64(n)
 		c.lastSent = now
 		if n > 0 && c.lastData != 0 && int64(now.Sub(c.lastData)) < c.ato {
@@ -287,18 +293,18 @@ func (c *Conn) ackSent() {
 	}
 }
 
-// emitRange sends the stream's part [seq, end), in which end may count the FIN.
-func (c *Conn) emitRange(now clock.Time, b *Batch, seq, end Seq) {
-	flags := Flags(0)
-	if c.finSent && end.Sub(c.sndBuf.end()) == 1 {
+// emitRange sends the part of the stream that r is about, whose end may count the
+// FIN.
+func (c *Conn) emitRange(now clock.Time, b *Batch, r *sentRange) {
+	flags, n := Flags(0), r.len()
+	if c.finSent && r.end.Sub(c.sndBuf.end()) == 1 {
 		flags = FIN
-		end--
+		n--
 	}
-	n := end.Sub(seq)
-	if n > 0 && end == c.sndBuf.end() {
+	if r.flags&rangePush != 0 && n > 0 {
 		flags |= PSH
 	}
-	c.emit(now, b, seq, n, flags)
+	c.emit(now, b, r.seq, n, flags)
 }
 
 // segmentSize is how much data a full segment carries now: what the segment size
@@ -388,7 +394,7 @@ func (c *Conn) advertise() uint16 {
 // window is the receive window to announce: never less than was announced, and
 // more only when the step is worth a segment (RFC 9293, section 3.8.6.2.2).
 func (c *Conn) window() int {
-	free := c.clamp(max(c.rcvLimit-c.rcvBuf.buffered(), 0))
+	free := min(c.clamp(max(c.rcvLimit-c.rcvBuf.buffered(), 0)), 65535<<c.rcvScale)
 	open := max(c.rcvAdv.Sub(c.rcvNxt), 0)
 	if free <= open || free-open < min(c.rcvLimit/2, c.rcvMSS) {
 		return open

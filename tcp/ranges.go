@@ -23,6 +23,7 @@ const (
 	rangeLost                           // taken for lost; not set together with rangeSacked
 	rangeRetrans                        // a retransmission of it is in flight
 	rangeEver                           // was retransmitted at some time: no RTT sample (Karn)
+	rangePush                           // left with PSH, and does so again
 )
 
 // sentRange is the record of one transmission: what was sent, when, and what is
@@ -79,6 +80,7 @@ func (r *rangeRing) split(i int, seq Seq) {
 	}
 	*r.at(i + 1) = *r.at(i)
 	r.at(i).end = seq
+	r.at(i).flags &^= rangePush // what is pushed is the end
 	r.at(i + 1).seq = seq
 }
 

@@ -35,7 +35,7 @@ func TestFastRetransmitSmallSegments(t *testing.T) {
 	w.recv(". 1:1 ack 1 win 65535 <sack 11:21>", ". 1:1 ack 1 win 65535 <sack 11:31>")
 	w.none()
 	w.recv(". 1:1 ack 1 win 65535 <sack 11:41>")
-	w.expect(". 1:11 ack 1")
+	w.expect("P. 1:11 ack 1")
 }
 
 // Several holes in one window of data, one round trip.

@@ -89,7 +89,7 @@ func (c *Conn) outputTLP(now clock.Time, b *Batch) {
 		c.stats.retransmits++
 		c.stats.bytesRetrans += uint64(r.len())
 		c.tlp.retrans = true
-		c.emitRange(now, b, r.seq, r.end)
+		c.emitRange(now, b, r)
 	} else {
 		c.tlp.retrans = false
 	}
