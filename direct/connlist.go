@@ -9,7 +9,7 @@ func (s *Stack) newConn() (*TCPConn, bool) {
 		s.count.tcp.connRefused.Add(1)
 		return nil, false
 	}
-	c := &TCPConn{st: s, linger: -1, keepAlive: defaultKeepAlive()}
+	c := &TCPConn{st: s, opt: netOptions()}
 	c.kind = c
 	s.conns.add(c)
 	s.count.tcp.connections.Add(1)

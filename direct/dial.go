@@ -111,40 +111,57 @@ func pathErr(errno syscall.Errno) error {
 	return netapi.Syscall(netapi.CallConnect, errno)
 }
 
-func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.AddrPort) (*TCPConn, error) {
+// openTCP sends a SYN from laddr, which from holds if that is not nil, to raddr. The
+// call is the one whose failure errno is.
+func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socket) (c *TCPConn, call string, errno syscall.Errno) {
 	p, errno := s.pathTo(laddr.Addr(), raddr.Addr())
 	if errno == 0 && p.broadcast() {
 		errno = syscall.ENETUNREACH // as Linux
 	}
-	if errno != 0 {
-		return nil, pathErr(errno)
+	if errno == syscall.EADDRNOTAVAIL {
+		return nil, netapi.CallBind, errno
+	} else if errno != 0 {
+		return nil, netapi.CallConnect, errno
 	}
 	c, ok := s.newConn()
 	if !ok {
-		return nil, netapi.Syscall(netapi.CallSocket, syscall.ENOBUFS)
+		return nil, netapi.CallSocket, syscall.ENOBUFS
+	}
+	if from != nil {
+		c.opt = from.opt
 	}
 	p.id = uint16(s.random())
+	p.ip = c.opt.ip
 	c.path = p
 	c.queue = int(s.random() % 256)
 	c.flow = flow{local: p.src, remote: raddr.Addr(), localPort: laddr.Port(), remotePort: raddr.Port()}
 
 	c.mu.Lock()
-	if errno := s.dial(c); errno != 0 {
-		c.mu.Unlock()
+	defer c.mu.Unlock()
+	if errno := s.dial(c, from); errno != 0 {
 		s.forgetConn(c)
-		call := netapi.CallConnect
 		if errno == syscall.EADDRINUSE {
-			call = netapi.CallBind
+			return nil, netapi.CallBind, errno
 		}
-		return nil, netapi.Syscall(call, errno)
+		return nil, netapi.CallConnect, errno
 	}
 	s.timers.bind(&c.timer, c, c.sum)
 	c.ep = endpoint("tcp", network, c.flow)
 	s.count.tcp.activeOpens.Add(1)
 	now := s.clk.Now()
-	cfg := s.tcpConfig(&c.path, &c.flow)
+	cfg := s.tcpConfig(&c.path, &c.flow, &c.opt)
 	c.tc.Connect(c.at(now), &cfg, s.secret.ISS(now, c.localAddr(), c.remoteAddr()), s.secret.TSOffset(c.localAddr(), c.remoteAddr()))
+	c.opt.start(&c.tc)
 	c.drive(now, tcp.OutputAll)
+	return c, "", 0
+}
+
+func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.AddrPort) (*TCPConn, error) {
+	c, call, errno := s.openTCP(network, laddr, raddr, nil)
+	if errno != 0 {
+		return nil, netapi.Syscall(call, errno)
+	}
+	c.mu.Lock()
 	for {
 		err := c.tc.Err()
 		switch {
@@ -229,11 +246,19 @@ func (s *Stack) listenTCP(network string, b netapi.Bind) (*TCPListener, error) {
 	if !b.Addr.Addr().IsUnspecified() && !s.isLocal(b.Addr.Addr()) {
 		return nil, netapi.Syscall(netapi.CallBind, syscall.EADDRNOTAVAIL)
 	}
-	l := &TCPListener{st: s, ep: netapi.Endpoint{Network: network}, addr: b.Addr, done: make(chan struct{}), ready: make(chan struct{}, 1)}
-	if errno := s.listeners.add(l, uint32(s.random())); errno != 0 {
+	l := s.newListener(network, b.Addr, listenBacklog, defaultOptions())
+	l.opt.reuseAddr, l.net = true, true
+	if errno := s.listeners.add(l, uint32(s.random()), nil); errno != 0 {
 		return nil, netapi.Syscall(netapi.CallBind, errno)
 	}
 	return l, nil
+}
+
+func (s *Stack) newListener(network string, addr netip.AddrPort, backlog int, o tcpOptions) *TCPListener {
+	return &TCPListener{
+		st: s, ep: netapi.Endpoint{Network: network}, addr: addr, backlog: backlog, opt: o,
+		done: make(chan struct{}), ready: make(chan struct{}, 1),
+	}
 }
 
 // ListenPacket announces on a local UDP address, as net.ListenConfig.ListenPacket

@@ -39,6 +39,7 @@
 // In this order; an arrow means that the right one may be taken while the left one
 // is held.
 //
+//	Socket  →  TCPConn, TCPListener, UDPConn, listeners
 //	halfOpen, timeWait  →  TCPListener
 //	halfOpen            →  TCPConn
 //	TCPConn, halfOpen, timeWait  →  listeners  →  table shard

@@ -8,6 +8,7 @@ import (
 	"github.com/netduet/netduet/clock"
 	"github.com/netduet/netduet/ethernet"
 	"github.com/netduet/netduet/internal/checksum"
+	"github.com/netduet/netduet/internal/linuxopt"
 	"github.com/netduet/netduet/ipv4"
 	"github.com/netduet/netduet/netif"
 	"github.com/netduet/netduet/tcp"
@@ -20,6 +21,7 @@ type path struct {
 	src, dst netip.Addr
 	hop      netip.Addr // neighbour that the packets are handed to
 	id       uint16     // identification of the next TCP packet
+	ip       ipOptions
 }
 
 // nextID returns the identification for the packets of seg and moves on. They are
@@ -149,9 +151,8 @@ func (s *Stack) putOutgoing(o *outgoing) {
 // sendOptions are what packets to send differ in.
 type sendOptions struct {
 	protocol uint8
-	ttl      uint8 // 0: the default
-	tos      uint8
-	df       bool // the packet must not be fragmented
+	tos      uint8 // of what answers a packet
+	df       bool  // the packet must not be fragmented
 	// partialAt is the offset of a transport checksum that holds the pseudo-header's
 	// sum only, to be finished by the device; 0: the checksum is complete.
 	partialAt int
@@ -169,22 +170,21 @@ func (s *Stack) mtu(p *path) int {
 	if p.ifc.loopback() {
 		return p.ifc.mtu
 	}
+	if !p.ip.adapts() || p.ip.discover() == linuxopt.PMTUDISC_PROBE {
+		return p.ifc.mtu
+	}
 	return min(p.ifc.mtu, s.pathMTU.get(p.dst, s.clk))
 }
 
 // send sends the packet whose transport header of n bytes stands in o, followed by
 // payload, which is borrowed for the call. No lock is held.
 func (s *Stack) send(now clock.Time, p *path, o *outgoing, n int, payload []byte, opt *sendOptions) syscall.Errno {
-	ttl := opt.ttl
-	if ttl == 0 {
-		ttl = ipv4.DefaultTTL
-	}
 	h := ipv4.Header{
-		Src: p.src, Dst: p.dst, TOS: opt.tos, TTL: ttl, Protocol: opt.protocol,
+		Src: p.src, Dst: p.dst, TOS: opt.tos | p.ip.tos, TTL: p.ip.hops(), Protocol: opt.protocol,
 		TotalLen: ipv4.HeaderLen + n + len(payload),
 		// A packet that fits is sent with DF, so that a narrower path makes itself
 		// known (RFC 1191); one that is cut up here can't have it.
-		DontFragment: true,
+		DontFragment: p.ip.df(),
 	}
 	if h.TotalLen > ipv4.MaxLen {
 		return syscall.EMSGSIZE

@@ -48,6 +48,8 @@ type listeners struct {
 	m      map[netip.AddrPort]*TCPListener
 	ports  map[uint16]int // listeners by port
 	dialed map[netip.AddrPort]int
+	// bound is the sockets that hold an address and neither listen nor connect.
+	bound map[uint16][]binding
 	// dialedPorts is dialed by port.
 	dialedPorts map[uint16]int
 }
@@ -56,6 +58,7 @@ func (l *listeners) init() {
 	l.m = make(map[netip.AddrPort]*TCPListener)
 	l.ports = make(map[uint16]int)
 	l.dialed = make(map[netip.AddrPort]int)
+	l.bound = make(map[uint16][]binding)
 	l.dialedPorts = make(map[uint16]int)
 }
 
@@ -80,19 +83,20 @@ func (l *listeners) lookup(a netip.AddrPort) *TCPListener {
 // add registers t at its address, choosing a port if it has none. As with package
 // net on Linux (SO_REUSEADDR), connections in TIME-WAIT and accepted ones don't
 // keep a port from being listened on; dialled ones do.
-func (l *listeners) add(t *TCPListener, first uint32) syscall.Errno {
+func (l *listeners) add(t *TCPListener, first uint32, from *Socket) syscall.Errno {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t.addr.Port() != 0 {
-		if l.taken(t.addr) {
+		if l.taken(t.addr, from) {
 			return syscall.EADDRINUSE
 		}
+		l.unbind(from, t.addr.Port())
 		l.put(t)
 		return 0
 	}
 	for i := range ephemeralCount {
 		a := netip.AddrPortFrom(t.addr.Addr(), ephemeral(first, i))
-		if !l.taken(a) {
+		if !l.taken(a, from) {
 			t.addr = a
 			l.put(t)
 			return 0
@@ -108,12 +112,17 @@ func (l *listeners) put(t *TCPListener) {
 	l.ports[t.addr.Port()]++
 }
 
-// taken reports whether a socket that listens at a would be in somebody's way.
-func (l *listeners) taken(a netip.AddrPort) bool {
-	if a.Addr().IsUnspecified() {
-		return l.ports[a.Port()] > 0 || l.dialedPorts[a.Port()] > 0
+// taken reports whether a socket that listens at a would be in somebody's way; from
+// is the one that wants to, if it is a Socket.
+func (l *listeners) taken(a netip.AddrPort, from *Socket) bool {
+	shared := from != nil && from.opt.reuseAddr
+	if l.held(a, from, from == nil || shared) {
+		return true
 	}
-	return l.listened(a) || l.dialed[a] > 0
+	if a.Addr().IsUnspecified() {
+		return l.ports[a.Port()] > 0 || l.dialedPorts[a.Port()] > 0 && !shared
+	}
+	return l.listened(a) || l.dialed[a] > 0 && !shared
 }
 
 // listened reports whether somebody listens at a or at its port on all addresses.
@@ -152,21 +161,27 @@ func (l *listeners) all() []*TCPListener {
 }
 
 // dial registers c, whose flow has all but perhaps the local port, as dialled and
-// puts it into the table. c.mu is held; the listeners' lock is a leaf to it.
-func (s *Stack) dial(c *TCPConn) syscall.Errno {
+// puts it into the table; a port that from holds becomes the connection's. c.mu is
+// held; the listeners' lock is a leaf to it.
+func (s *Stack) dial(c *TCPConn, from *Socket) syscall.Errno {
 	l := &s.listeners
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c.localPort != 0 {
-		if a := c.localAddr(); l.listened(a) || l.dialed[a] > 0 {
+		shared := from != nil && from.opt.reuseAddr
+		if a := c.localAddr(); l.listened(a) || l.dialed[a] > 0 && !shared || l.held(a, from, shared) {
 			return syscall.EADDRINUSE
 		}
-		return s.enter(c, syscall.EADDRNOTAVAIL)
+		errno := s.enter(c, syscall.EADDRNOTAVAIL)
+		if errno == 0 {
+			l.unbind(from, c.localPort)
+		}
+		return errno
 	}
 	first := s.ports.first(&c.flow, uint32(s.random()))
 	for i := range ephemeralCount {
 		c.localPort = ephemeral(first, i)
-		if c.localPort == c.remotePort && c.local == c.remote || l.listened(c.localAddr()) {
+		if c.localPort == c.remotePort && c.local == c.remote || l.listened(c.localAddr()) || l.held(c.localAddr(), nil, false) {
 			continue // not to itself, and not from where others are served
 		}
 		if s.enter(c, syscall.EADDRNOTAVAIL) == 0 {

@@ -109,12 +109,12 @@ func (rx *receiver) drive() {
 		c.mu.Lock()
 		c.touched = false
 		c.drive(rx.now, tcp.OutputHoldAcks)
-		c.mu.Unlock()
+		c.unlock()
 	}
 	for i, c := range rx.touched {
 		c.mu.Lock()
 		c.drive(rx.now, tcp.OutputAll)
-		c.mu.Unlock()
+		c.unlock()
 		rx.touched[i] = nil
 	}
 	rx.touched = rx.touched[:0]

@@ -51,8 +51,10 @@ type TCPConn struct {
 	stackClosed bool // the stack was closed
 	readShut    bool // CloseRead was called
 	errTaken    bool // the reason of the end was reported once
-	keepAlive   tcp.KeepAlive
-	linger      int // seconds; negative: Close does not wait
+	opt         tcpOptions
+	notify      func() // see Socket.Notify
+	changed     bool   // notify is to be called
+	shutWrite   bool   // CloseWrite was called
 	readTurn    turn
 	writeTurn   turn
 	readable    waiter
@@ -72,15 +74,15 @@ func defaultKeepAlive() tcp.KeepAlive {
 }
 
 // tcpConfig returns what a connection along p is made with.
-func (s *Stack) tcpConfig(p *path, f *flow) tcp.Config {
+func (s *Stack) tcpConfig(p *path, f *flow, o *tcpOptions) tcp.Config {
 	cfg := s.cfg.TCP
 	cfg.LocalPort, cfg.RemotePort = f.localPort, f.remotePort
 	cfg.MSS = s.mtu(p) - ipTCPHeaders
-	cfg.NoDelay, cfg.KeepAlive = true, defaultKeepAlive()
 	cfg.MaxGSO, cfg.Memory = 0, s.mem
 	if p.ifc.tso() {
 		cfg.MaxGSO = 65535 - ipTCPHeaders - (tcp.MaxHeaderLen - tcp.HeaderLen)
 	}
+	o.config(&cfg)
 	return cfg
 }
 
@@ -115,12 +117,15 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 // icmpError implements tcpEndpoint.
 func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.left {
 		return
 	}
 	now = c.at(now)
 	if e.mtu > 0 {
+		if !c.opt.ip.adapts() {
+			return
+		}
 		if e.mtu >= c.path.ifc.mtu {
 			return // it never was in our way
 		}
@@ -140,7 +145,7 @@ func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 // expired implements expirer.
 func (c *TCPConn) expired(now clock.Time) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	c.timer.armed = 0
 	now = c.at(now)
 	if c.tc.Deadline() <= now {
@@ -168,6 +173,7 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 	}
 	tb := c.st.getBatch()
 	for {
+		c.path.ip = c.opt.ip
 		c.tc.Output(now, tb.segs, mode)
 		if len(tb.segs.Segments) == 0 {
 			break
@@ -197,7 +203,7 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 // resumed goes on after the device has taken the rest of tb. No lock is held.
 func (c *TCPConn) resumed(tb *txBatch) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	now := c.at(c.st.clk.Now())
 	c.tc.Sent(now)
 	c.sending = false
@@ -210,6 +216,9 @@ func (c *TCPConn) resumed(tb *txBatch) {
 // are held back, and whoever does that Output comes here again. c.mu is held.
 func (c *TCPConn) settle(now clock.Time, mode tcp.OutputMode) {
 	ev := c.tc.Events()
+	if ev != 0 && c.notify != nil {
+		c.changed = true
+	}
 	if ev&(tcp.EventReadable|tcp.EventError|tcp.EventClosed) != 0 {
 		c.readable.wake()
 	}
@@ -319,7 +328,7 @@ func (c *TCPConn) Read(p []byte) (int, error) {
 
 func (c *TCPConn) read(p []byte) (int, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if err := c.gone(); err != nil {
 		return 0, err
 	}
@@ -358,7 +367,7 @@ func (c *TCPConn) read(p []byte) (int, error) {
 // wait waits for w or the deadline. c.mu is held, and released meanwhile.
 func (c *TCPConn) wait(w *waiter, d *netapi.Deadline) {
 	ch := w.prepare()
-	c.mu.Unlock()
+	c.unlock()
 	select {
 	case <-ch:
 	case <-d.Wait():
@@ -378,7 +387,7 @@ func (c *TCPConn) Write(p []byte) (int, error) {
 
 func (c *TCPConn) write(p []byte) (int, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if err := c.gone(); err != nil {
 		return 0, err
 	}
@@ -421,7 +430,7 @@ func (c *TCPConn) write(p []byte) (int, error) {
 // connection.
 func (c *TCPConn) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.closed {
 		return c.ep.Close(errClosed)
 	}
@@ -429,14 +438,14 @@ func (c *TCPConn) Close() error {
 	c.readable.wake()
 	c.writable.wake()
 	now := c.at(c.st.clk.Now())
-	if c.linger == 0 {
+	if c.opt.linger == 0 {
 		c.tc.Abort(now)
 	} else {
 		c.tc.Close(now)
 	}
 	c.drive(now, tcp.OutputAll)
-	if c.linger > 0 && !c.isDelivered() {
-		c.lingering(time.Duration(c.linger) * time.Second)
+	if c.opt.linger > 0 && !c.isDelivered() {
+		c.lingering(time.Duration(c.opt.linger) * time.Second)
 	}
 	return nil
 }
@@ -448,7 +457,7 @@ func (c *TCPConn) lingering(d time.Duration) {
 	defer t.Stop()
 	for !c.isDelivered() {
 		ch := c.delivered.prepare()
-		c.mu.Unlock()
+		c.unlock()
 		select {
 		case <-ch:
 			c.mu.Lock()
@@ -463,11 +472,12 @@ func (c *TCPConn) lingering(d time.Duration) {
 // CloseWrite sends FIN after what was written; reading goes on.
 func (c *TCPConn) CloseWrite() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if err := c.shutdownErr(); err != nil {
 		return c.ep.Close(err)
 	}
 	now := c.at(c.st.clk.Now())
+	c.shutWrite = true
 	c.tc.CloseWrite(now)
 	c.drive(now, tcp.OutputAll)
 	return nil
@@ -476,7 +486,7 @@ func (c *TCPConn) CloseWrite() error {
 // CloseRead makes Read return io.EOF; the peer is not told.
 func (c *TCPConn) CloseRead() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if err := c.shutdownErr(); err != nil {
 		return c.ep.Close(err)
 	}
@@ -508,7 +518,7 @@ func (c *TCPConn) RemoteAddr() net.Addr { return c.ep.Remote }
 // it. No lock is held.
 func (c *TCPConn) abort() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	now := c.at(c.st.clk.Now())
 	c.stackClosed = true
 	c.readable.wake()

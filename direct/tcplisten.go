@@ -29,7 +29,12 @@ type TCPListener struct {
 
 	mu     sync.Mutex
 	closed bool
-	queue  []*TCPConn // established, waiting for Accept
+	opt    tcpOptions // its connections get them
+	net    bool       // they also get what package net sets of those that it accepts
+	// backlog bounds queue; notify is Socket.Notify's.
+	backlog int
+	notify  func()
+	queue   []*TCPConn // established, waiting for Accept
 	// half is the half-open connections in the order of their coming.
 	oldest, newest *halfOpen
 	half           int
@@ -61,13 +66,16 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 	h := &halfOpen{st: st, listener: l, path: p, queue: rx.q.index}
 	h.flow, h.sum, h.kind = *f, f.hash(st.table.key), h
 	st.timers.bind(&h.timer, h, h.sum)
-	cfg := st.tcpConfig(&h.path, f)
+	o := l.options()
+	h.path.ip = o.ip
+	cfg := st.tcpConfig(&h.path, f, &o)
 	iss := st.secret.ISS(rx.now, f.localAddr(), f.remoteAddr())
 	if hint.valid && iss.Less(hint.iss) {
 		iss = hint.iss
 	}
 	h.mu.Lock()
 	h.p.Init(rx.now, &cfg, seg, iss, st.secret.TSOffset(f.localAddr(), f.remoteAddr()))
+	h.p.SetDeferAccept(o.deferAccept)
 	// The listener's list first: from the moment that the record is in the table it
 	// can be removed by anybody.
 	evicted, ok := l.add(h)
@@ -92,12 +100,23 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 	return true
 }
 
+// options returns what new connections get.
+func (l *TCPListener) options() tcpOptions {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.opt
+	if l.net {
+		o.noDelay, o.keepAlive = true, defaultKeepAlive()
+	}
+	return o
+}
+
 // admits reports whether a SYN is worth an answer: not while the accept queue is
 // full, as in Linux.
 func (l *TCPListener) admits() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) >= listenBacklog {
+	if len(l.queue) >= l.backlog {
 		l.st.count.tcp.acceptOverflow.Add(1)
 		return false
 	}
@@ -158,7 +177,7 @@ func (l *TCPListener) unlink(h *halfOpen) {
 func (l *TCPListener) room() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.closed && len(l.queue) < listenBacklog
+	return !l.closed && len(l.queue) < l.backlog
 }
 
 // push hands over an established connection; it reports false when the listener
@@ -170,8 +189,12 @@ func (l *TCPListener) push(c *TCPConn) bool {
 		return false
 	}
 	l.queue = append(l.queue, c)
+	notify := l.notify
 	l.mu.Unlock()
 	l.signal()
+	if notify != nil {
+		notify()
+	}
 	return true
 }
 

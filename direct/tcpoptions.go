@@ -46,7 +46,7 @@ func (c *TCPConn) alive() error {
 // set changes an option under the lock.
 func (c *TCPConn) set(f func()) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if err := c.gone(); err != nil {
 		return c.ep.SetOption(err)
 	}
@@ -57,7 +57,10 @@ func (c *TCPConn) set(f func()) error {
 
 // SetNoDelay switches Nagle's algorithm off (the default) or on.
 func (c *TCPConn) SetNoDelay(noDelay bool) error {
-	return c.set(func() { c.tc.SetNoDelay(c.at(c.st.clk.Now()), noDelay) })
+	return c.set(func() {
+		c.opt.noDelay = noDelay
+		c.tc.SetNoDelay(c.at(c.st.clk.Now()), noDelay)
+	})
 }
 
 // SetLinger says what Close does with data that is not yet acknowledged: sec < 0,
@@ -65,14 +68,14 @@ func (c *TCPConn) SetNoDelay(noDelay bool) error {
 // connection; sec > 0 is like the default, but Close waits for so many seconds at
 // most.
 func (c *TCPConn) SetLinger(sec int) error {
-	return c.set(func() { c.linger = sec })
+	return c.set(func() { c.opt.linger = max(sec, -1) })
 }
 
 // SetKeepAlive switches keep-alive probes on or off.
 func (c *TCPConn) SetKeepAlive(keepalive bool) error {
 	return c.set(func() {
-		c.keepAlive.Enable = keepalive
-		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.keepAlive)
+		c.opt.keepAlive.Enable = keepalive
+		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.opt.keepAlive)
 	})
 }
 
@@ -80,8 +83,8 @@ func (c *TCPConn) SetKeepAlive(keepalive bool) error {
 // probe: 0 means 15 s, negative leaves it as it is.
 func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
 	return c.set(func() {
-		c.keepAlive.Idle = orDefault(d, c.keepAlive.Idle, 15*time.Second)
-		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.keepAlive)
+		c.opt.keepAlive.Idle = orDefault(d, c.opt.keepAlive.Idle, 15*time.Second)
+		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.opt.keepAlive)
 	})
 }
 
@@ -89,7 +92,7 @@ func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
 // negative values leave what is set.
 func (c *TCPConn) SetKeepAliveConfig(config net.KeepAliveConfig) error {
 	return c.set(func() {
-		k := &c.keepAlive
+		k := &c.opt.keepAlive
 		k.Enable = config.Enable
 		k.Idle = orDefault(config.Idle, k.Idle, 15*time.Second)
 		k.Interval = orDefault(config.Interval, k.Interval, 15*time.Second)
@@ -113,7 +116,10 @@ func (c *TCPConn) SetReadBuffer(bytes int) error {
 	if err := c.alive(); err != nil {
 		return c.ep.SetDeadline(err) // net names the operation and addresses as there
 	}
-	return c.set(func() { c.tc.SetBuffers(0, max(bytes, 1)) })
+	return c.set(func() {
+		c.opt.recvBuffer = sockBuffer(bytes, minRecvBuffer)
+		c.tc.SetBuffers(0, c.opt.recvBuffer)
+	})
 }
 
 // SetWriteBuffer bounds the send buffer to so many bytes.
@@ -121,7 +127,10 @@ func (c *TCPConn) SetWriteBuffer(bytes int) error {
 	if err := c.alive(); err != nil {
 		return c.ep.SetDeadline(err)
 	}
-	return c.set(func() { c.tc.SetBuffers(max(bytes, 1), 0) })
+	return c.set(func() {
+		c.opt.sendBuffer = sockBuffer(bytes, minSendBuffer)
+		c.tc.SetBuffers(c.opt.sendBuffer, 0)
+	})
 }
 
 // copyChunk is how much ReadFrom and WriteTo move at once.

@@ -121,9 +121,10 @@ func (s *Stack) finish(p *path, seg *tcp.OutSegment) (meta netif.Meta) {
 		Src: p.src, Dst: p.dst,
 		TotalLen:     ipv4.HeaderLen + n,
 		ID:           p.nextID(seg),
-		TTL:          ipv4.DefaultTTL,
+		TOS:          p.ip.tos,
+		TTL:          p.ip.hops(),
 		Protocol:     ipv4.ProtocolTCP,
-		DontFragment: true,
+		DontFragment: p.ip.df(),
 	}
 	h.Encode(seg.Packet[ipOffset:headroom])
 	sum := checksum.PseudoHeader(p.src, p.dst, ipv4.ProtocolTCP, n)

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/netduet/netduet/internal/linuxopt"
 	"github.com/netduet/netduet/internal/netapi"
 	"github.com/netduet/netduet/ipv4"
 	"github.com/netduet/netduet/udp"
@@ -49,6 +50,9 @@ type UDPConn struct {
 	limit    int
 	turn     turn
 	readable waiter
+	opt      udpOptions
+	notify   func() // see Socket.Notify
+	changed  bool   // notify is to be called
 }
 
 // datagram is one that waits to be read.
@@ -63,7 +67,7 @@ func (s *Stack) newUDP(network string, local netip.AddrPort) (*UDPConn, error) {
 		return nil, netapi.Syscall(netapi.CallSocket, syscall.ENOBUFS)
 	}
 	s.count.udp.sockets.Add(1)
-	return &UDPConn{st: s, local: local, limit: udpReadBuffer, families: s.families()}, nil
+	return &UDPConn{st: s, local: local, limit: udpReadBuffer, families: s.families(), opt: udpOptions{broadcast: true}}, nil
 }
 
 // uncount undoes newUDP.
@@ -128,7 +132,7 @@ func (s *Stack) isBroadcast(a netip.Addr) bool {
 func (c *UDPConn) deliver(from netip.AddrPort, data []byte) {
 	st := c.st
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.closed {
 		st.count.udp.noPort.Add(1)
 		return
@@ -156,6 +160,7 @@ func (c *UDPConn) deliver(from netip.AddrPort, data []byte) {
 	c.n++
 	st.count.udp.delivered.Add(1)
 	c.readable.wake()
+	c.changed = true
 }
 
 // fail makes the next operation fail.
@@ -163,7 +168,8 @@ func (c *UDPConn) fail(errno syscall.Errno) {
 	c.mu.Lock()
 	c.pending = errno
 	c.readable.wake()
-	c.mu.Unlock()
+	c.changed = true
+	c.unlock()
 }
 
 // takePending returns what ICMP reported and forgets it. c.mu is held.
@@ -286,6 +292,7 @@ func (c *UDPConn) transmit(call string, p []byte, dst netip.AddrPort) error {
 		return os.ErrDeadlineExceeded
 	}
 	errno := c.takePending()
+	o := c.opt
 	c.mu.Unlock()
 	if errno != 0 {
 		return netapi.Syscall(call, errno)
@@ -294,8 +301,7 @@ func (c *UDPConn) transmit(call string, p []byte, dst netip.AddrPort) error {
 		return netapi.Syscall(call, syscall.EMSGSIZE)
 	}
 	st := c.st
-	way := &c.path
-	var other path
+	way := c.path
 	if !c.connected {
 		if dst.Port() == 0 {
 			return netapi.Syscall(call, syscall.EINVAL)
@@ -304,24 +310,28 @@ func (c *UDPConn) transmit(call string, p []byte, dst netip.AddrPort) error {
 		if a := c.local.Addr(); st.isLocal(a) {
 			src = a
 		}
-		if other, errno = st.pathTo(src, dst.Addr()); errno != 0 {
+		if way, errno = st.pathTo(src, dst.Addr()); errno != 0 {
 			return netapi.Syscall(call, errno)
 		}
-		way = &other
 	}
+	if !o.broadcast && way.broadcast() && !way.dst.IsMulticast() {
+		return netapi.Syscall(call, syscall.EACCES)
+	}
+	way.ip = o.ip
 	now := st.clk.Now()
-	o := st.getOutgoing()
-	defer st.putOutgoing(o)
+	out := st.getOutgoing()
+	defer st.putOutgoing(out)
 	opt := sendOptions{protocol: udp.Protocol, hint: int(c.queueHint.Load())}
+	opt.df = o.ip.discover() == linuxopt.PMTUDISC_DO || o.ip.discover() == linuxopt.PMTUDISC_PROBE || o.ip.discover() == linuxopt.PMTUDISC_INTERFACE
 	h := udp.Header{Src: c.local.Port(), Dst: dst.Port()}
-	if st.wantsPartial(way, udp.HeaderLen+len(p)) {
-		h.EncodePartial(o.transport(udp.HeaderLen), way.src, way.dst, len(p))
+	if st.wantsPartial(&way, udp.HeaderLen+len(p)) {
+		h.EncodePartial(out.transport(udp.HeaderLen), way.src, way.dst, len(p))
 		opt.partialAt = udp.ChecksumOffset
 	} else {
-		h.Encode(o.transport(udp.HeaderLen), way.src, way.dst, p)
+		h.Encode(out.transport(udp.HeaderLen), way.src, way.dst, p)
 	}
 	st.count.udp.sent.Add(1)
-	if errno := st.send(now, way, o, udp.HeaderLen, p, &opt); errno != 0 {
+	if errno := st.send(now, &way, out, udp.HeaderLen, p, &opt); errno != 0 {
 		return netapi.Syscall(call, errno)
 	}
 	return nil
@@ -514,7 +524,7 @@ func (c *UDPConn) SetReadBuffer(bytes int) error {
 	if c.closed {
 		return c.ep.SetDeadline(errClosed)
 	}
-	c.limit = max(2*min(max(bytes, 0), 1<<29), udpMinReadBuffer)
+	c.setLimit(max(bytes, 0))
 	return nil
 }
 

@@ -94,12 +94,14 @@ func (c *Conn) writeRoom() int {
 
 // SetQuickAck switches delayed acknowledgements that wait for an answer of the
 // application's off, and sends one that is waiting; or on. Like Linux's
-// TCP_QUICKACK it is no lasting setting: the connection goes on adapting.
-func (c *Conn) SetQuickAck(now clock.Time, on bool) {
+// TCP_QUICKACK it is no lasting setting: the connection goes on adapting. It reports
+// whether one was waiting.
+func (c *Conn) SetQuickAck(now clock.Time, on bool) (waited bool) {
 	c.pingPong = !on
 	if on && c.ackAt != clock.Never {
-		c.ackNow = true
+		c.ackNow, waited = true, true
 	}
+	return waited
 }
 
 // QuickAck reports whether acknowledgements do not wait for an answer.
@@ -134,3 +136,27 @@ func (p *Passive) defers(seg *Segment) bool {
 // quiet reports whether the SYN-ACK need not leave again although the timer has
 // expired: the peer has it, and only the last one makes it answer.
 func (p *Passive) quiet() bool { return p.acked && p.tries < p.deferred }
+
+// Buffers returns the limits of the buffers in bytes.
+func (c *Conn) Buffers() (send, receive int) { return c.sndBuf.limit, c.rcvLimit }
+
+// Unwritable reports whether a writer should wait: for a third of the send buffer to
+// be free, and for fewer unsent bytes than SetNotSentLowat says, as Linux has it.
+func (c *Conn) Unwritable() bool {
+	if c.finQueued || c.orphan || !c.state.canSend() {
+		return false // writing fails at once
+	}
+	return c.sndBuf.room() < c.sndBuf.len/2 || c.writeRoom() == 0
+}
+
+// PeekInto copies readable bytes to p and leaves them where they are.
+func (c *Conn) PeekInto(p []byte) int {
+	n := 0
+	b := &c.rcvBuf
+	for left, at := min(len(p), b.buffered()), b.off; n < left; {
+		m := copy(p[n:left], b.chunks.at(at / ChunkSize).Data[at%ChunkSize:])
+		n += m
+		at += m
+	}
+	return n
+}

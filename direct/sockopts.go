@@ -1,0 +1,470 @@
+package direct
+
+import (
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/netduet/netduet/internal/linuxopt"
+	"github.com/netduet/netduet/ipv4"
+	"github.com/netduet/netduet/tcp"
+)
+
+// Limits of option values, Linux's.
+const (
+	minUserMSS     = 88
+	maxUserMSS     = 32767
+	maxKeepSeconds = 32767
+	maxKeepCount   = 127
+	maxSynCount    = 127
+	minWindowClamp = 2304 / 2 // half of the least receive buffer
+	finTimeoutMax  = 120      // seconds
+	finTimeout     = 60
+	synAckRetries  = 5
+	minSendBuffer  = 4608
+	minRecvBuffer  = 2304
+	maxSockBuffer  = tcp.MaxBuffer
+	windowClampMax = 65535 << 14
+)
+
+// deferredOptions are those whose effect this stack does not have: setting and
+// asking fails with EOPNOTSUPP, so that nobody relies on them, while a number that
+// Linux does not know either fails with ENOPROTOOPT.
+func deferredOption(level, name int) bool {
+	type id struct{ level, name int }
+	switch (id{level, name}) {
+	case id{linuxopt.SOL_SOCKET, linuxopt.SO_MAX_PACING_RATE},
+		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMP},
+		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMPNS},
+		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMPING},
+		id{linuxopt.SOL_SOCKET, linuxopt.SO_ZEROCOPY},
+		id{linuxopt.IPPROTO_IP, linuxopt.IP_RECVERR},
+		id{linuxopt.IPPROTO_IP, linuxopt.IP_RECVTTL},
+		id{linuxopt.IPPROTO_IP, linuxopt.IP_RECVTOS},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_MD5SIG},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_MD5SIG_EXT},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_REPAIR},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_CONNECT},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_KEY},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_NO_COOKIE},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_TIMESTAMP},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_CC_INFO},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_SAVE_SYN},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_SAVED_SYN},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_ULP},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_ZEROCOPY_RECEIVE},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_TX_DELAY},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_RTO_MAX_MS},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_RTO_MIN_US},
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_DELACK_MAX_US}:
+		return true
+	}
+	return false
+}
+
+// controllerFor returns the congestion controller called name. Those that Linux has
+// and this stack has not are EOPNOTSUPP, other names ENOENT.
+func controllerFor(name string) (func() tcp.Controller, syscall.Errno) {
+	switch name {
+	case "reno":
+		return tcp.NewReno, 0
+	case "cubic", "bbr", "dctcp", "vegas", "westwood", "bic", "htcp", "cdg", "nv", "yeah", "illinois", "scalable", "highspeed", "hybla", "lp", "veno":
+		return nil, syscall.EOPNOTSUPP
+	}
+	return nil, syscall.ENOENT
+}
+
+// tcpOptions is what the application set of a TCP socket, in the units in which it
+// did. A listener's are its connections', too.
+type tcpOptions struct {
+	noDelay, cork, inq   bool
+	reuseAddr, reusePort bool
+	broadcast            bool
+	keepAlive            tcp.KeepAlive
+	linger               int // seconds; negative: Close does not wait
+	maxSeg               int // 0: the path's
+	userTimeout          time.Duration
+	linger2              int // seconds; 0: finTimeout, negative: none
+	synCount             int // 0: tcp.DefaultSynRetries
+	deferAccept          int // SYN-ACK timeouts
+	windowClamp          int
+	notSentLowat         int // 0: unbounded
+	congestion           string
+	sendBuffer           int // bytes; 0: the default
+	recvBuffer           int
+	ip                   ipOptions
+}
+
+// ipOptions are those of the packets of a socket. The zero value is the default.
+type ipOptions struct {
+	tos, ttl    uint8 // ttl 0: the default
+	mtuDiscover uint8 // IP_MTU_DISCOVER plus 1; 0: the default
+}
+
+func (o *ipOptions) discover() int {
+	if o.mtuDiscover == 0 {
+		return linuxopt.PMTUDISC_WANT
+	}
+	return int(o.mtuDiscover) - 1
+}
+
+// df reports whether packets carry DF.
+func (o *ipOptions) df() bool {
+	switch o.discover() {
+	case linuxopt.PMTUDISC_WANT, linuxopt.PMTUDISC_DO, linuxopt.PMTUDISC_PROBE:
+		return true
+	}
+	return false
+}
+
+// set changes an option of IPPROTO_IP; stream says that the ECN bits are the
+// protocol's.
+func (o *ipOptions) set(name, v int, stream bool) syscall.Errno {
+	switch name {
+	case linuxopt.IP_TOS:
+		o.tos = uint8(v)
+		if stream {
+			o.tos &^= 3 // RFC 3168, section 5: the ECN field
+		}
+	case linuxopt.IP_TTL:
+		if v != -1 && (v < 1 || v > 255) {
+			return syscall.EINVAL
+		}
+		o.ttl = uint8(max(v, 0))
+	case linuxopt.IP_MTU_DISCOVER:
+		if v < linuxopt.PMTUDISC_DONT || v > linuxopt.PMTUDISC_OMIT {
+			return syscall.EINVAL
+		}
+		o.mtuDiscover = uint8(v + 1)
+	case linuxopt.IP_MTU:
+		return syscall.ENOPROTOOPT
+	default:
+		return unknownOption(linuxopt.IPPROTO_IP, name)
+	}
+	return 0
+}
+
+func (o *ipOptions) get(name, defaultTTL int) (int, syscall.Errno) {
+	switch name {
+	case linuxopt.IP_TOS:
+		return int(o.tos), 0
+	case linuxopt.IP_TTL:
+		if o.ttl == 0 {
+			return defaultTTL, 0
+		}
+		return int(o.ttl), 0
+	case linuxopt.IP_MTU_DISCOVER:
+		return o.discover(), 0
+	}
+	return 0, unknownOption(linuxopt.IPPROTO_IP, name)
+}
+
+func unknownOption(level, name int) syscall.Errno {
+	if deferredOption(level, name) {
+		return syscall.EOPNOTSUPP
+	}
+	return syscall.ENOPROTOOPT
+}
+
+func defaultOptions() tcpOptions {
+	return tcpOptions{linger: -1, keepAlive: tcp.KeepAlive{Idle: 2 * time.Hour, Interval: 75 * time.Second, Count: 9}}
+}
+
+// netOptions are the defaults of package net's connections.
+func netOptions() tcpOptions {
+	return tcpOptions{linger: -1, noDelay: true, keepAlive: defaultKeepAlive()}
+}
+
+// set changes an option; state is the socket's. The value is checked as Linux does.
+func (o *tcpOptions) set(level, name int, value []byte, state tcp.State) syscall.Errno {
+	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_CONGESTION {
+		return o.setCongestion(value)
+	}
+	if deferredOption(level, name) {
+		return syscall.EOPNOTSUPP
+	}
+	if level == linuxopt.IPPROTO_IP && len(value) > 0 && len(value) < 4 {
+		return o.ip.set(name, int(value[0]), true)
+	}
+	if len(value) < 4 {
+		return syscall.EINVAL
+	}
+	v := linuxopt.GetInt(value)
+	switch level {
+	case linuxopt.SOL_SOCKET:
+		return o.setSocket(name, v, value)
+	case linuxopt.IPPROTO_TCP:
+		return o.setTCP(name, v, state)
+	case linuxopt.IPPROTO_IP:
+		return o.ip.set(name, v, true)
+	}
+	return syscall.ENOPROTOOPT
+}
+
+func (o *tcpOptions) setCongestion(value []byte) syscall.Errno {
+	if len(value) < 1 {
+		return syscall.EINVAL
+	}
+	name, _, _ := strings.Cut(string(value[:min(len(value), linuxopt.CongestionNameMax-1)]), "\x00")
+	if _, errno := controllerFor(name); errno != 0 {
+		return errno
+	}
+	o.congestion = name
+	return 0
+}
+
+func (o *tcpOptions) setSocket(name, v int, value []byte) syscall.Errno {
+	switch name {
+	case linuxopt.SO_REUSEADDR:
+		o.reuseAddr = v != 0
+	case linuxopt.SO_REUSEPORT:
+		o.reusePort = v != 0
+	case linuxopt.SO_BROADCAST:
+		o.broadcast = v != 0
+	case linuxopt.SO_KEEPALIVE:
+		o.keepAlive.Enable = v != 0
+	case linuxopt.SO_SNDBUF:
+		o.sendBuffer = sockBuffer(v, minSendBuffer)
+	case linuxopt.SO_RCVBUF:
+		o.recvBuffer = sockBuffer(v, minRecvBuffer)
+	case linuxopt.SO_LINGER:
+		if len(value) < 8 {
+			return syscall.EINVAL
+		}
+		o.linger = -1
+		if v != 0 {
+			o.linger = max(linuxopt.GetInt(value[4:]), 0)
+		}
+	case linuxopt.SO_TYPE, linuxopt.SO_ERROR, linuxopt.SO_DOMAIN, linuxopt.SO_PROTOCOL, linuxopt.SO_ACCEPTCONN:
+		return syscall.ENOPROTOOPT
+	default:
+		return syscall.ENOPROTOOPT
+	}
+	return 0
+}
+
+// sockBuffer is what SO_SNDBUF and SO_RCVBUF grant: half of what getsockopt shows,
+// which counts overhead in.
+func sockBuffer(v, least int) int {
+	if v < 0 {
+		v = 1 << 30 // unsigned in Linux
+	}
+	return max(min(v, maxSockBuffer), least/2)
+}
+
+func (o *tcpOptions) setTCP(name, v int, state tcp.State) syscall.Errno {
+	within := func(lo, hi int) bool { return lo <= v && v <= hi }
+	ok := true
+	switch name {
+	case linuxopt.TCP_NODELAY:
+		o.noDelay = v != 0
+	case linuxopt.TCP_CORK:
+		o.cork = v != 0
+	case linuxopt.TCP_MAXSEG:
+		if ok = v == 0 || within(minUserMSS, maxUserMSS); ok {
+			o.maxSeg = v
+		}
+	case linuxopt.TCP_KEEPIDLE:
+		if ok = within(1, maxKeepSeconds); ok {
+			o.keepAlive.Idle = time.Duration(v) * time.Second
+		}
+	case linuxopt.TCP_KEEPINTVL:
+		if ok = within(1, maxKeepSeconds); ok {
+			o.keepAlive.Interval = time.Duration(v) * time.Second
+		}
+	case linuxopt.TCP_KEEPCNT:
+		if ok = within(1, maxKeepCount); ok {
+			o.keepAlive.Count = v
+		}
+	case linuxopt.TCP_SYNCNT:
+		if ok = within(1, maxSynCount); ok {
+			o.synCount = v
+		}
+	case linuxopt.TCP_LINGER2:
+		o.linger2 = max(min(v, finTimeoutMax), -1)
+	case linuxopt.TCP_DEFER_ACCEPT:
+		o.deferAccept = secondsToTimeouts(v)
+	case linuxopt.TCP_WINDOW_CLAMP:
+		switch {
+		case v != 0:
+			o.windowClamp = min(max(v, minWindowClamp), windowClampMax)
+		case state == tcp.StateClosed:
+			o.windowClamp = 0
+		default:
+			ok = false
+		}
+	case linuxopt.TCP_USER_TIMEOUT:
+		if ok = v >= 0; ok {
+			o.userTimeout = time.Duration(v) * time.Millisecond
+		}
+	case linuxopt.TCP_NOTSENT_LOWAT:
+		o.notSentLowat = v // unsigned: negative is unbounded
+	case linuxopt.TCP_INQ:
+		if ok = within(0, 1); ok {
+			o.inq = v == 1
+		}
+	case linuxopt.TCP_QUICKACK: // the connection's own
+	default:
+		return syscall.ENOPROTOOPT
+	}
+	if !ok {
+		return syscall.EINVAL
+	}
+	return 0
+}
+
+// get returns the value of an option for which the socket's settings are all that
+// matters.
+func (o *tcpOptions) get(level, name int) (int, syscall.Errno) {
+	switch level {
+	case linuxopt.SOL_SOCKET:
+		return o.getSocket(name)
+	case linuxopt.IPPROTO_TCP:
+		return o.getTCP(name)
+	}
+	return 0, unknownOption(level, name)
+}
+
+func (o *tcpOptions) getSocket(name int) (int, syscall.Errno) {
+	switch name {
+	case linuxopt.SO_REUSEADDR:
+		return toInt(o.reuseAddr), 0
+	case linuxopt.SO_REUSEPORT:
+		return toInt(o.reusePort), 0
+	case linuxopt.SO_BROADCAST:
+		return toInt(o.broadcast), 0
+	case linuxopt.SO_KEEPALIVE:
+		return toInt(o.keepAlive.Enable), 0
+	case linuxopt.SO_SNDBUF:
+		return 2 * or(o.sendBuffer, tcp.DefaultBuffer), 0
+	case linuxopt.SO_RCVBUF:
+		return 2 * or(o.recvBuffer, tcp.DefaultBuffer), 0
+	case linuxopt.SO_TYPE:
+		return linuxopt.SOCK_STREAM, 0
+	case linuxopt.SO_DOMAIN:
+		return linuxopt.AF_INET, 0
+	case linuxopt.SO_PROTOCOL:
+		return linuxopt.IPPROTO_TCP, 0
+	}
+	return 0, unknownOption(linuxopt.SOL_SOCKET, name)
+}
+
+func (o *tcpOptions) getTCP(name int) (int, syscall.Errno) {
+	switch name {
+	case linuxopt.TCP_NODELAY:
+		return toInt(o.noDelay), 0
+	case linuxopt.TCP_CORK:
+		return toInt(o.cork), 0
+	case linuxopt.TCP_MAXSEG:
+		return or(o.maxSeg, tcp.DefaultMSS), 0
+	case linuxopt.TCP_KEEPIDLE:
+		return int(o.keepAlive.Idle / time.Second), 0
+	case linuxopt.TCP_KEEPINTVL:
+		return int(o.keepAlive.Interval / time.Second), 0
+	case linuxopt.TCP_KEEPCNT:
+		return o.keepAlive.Count, 0
+	case linuxopt.TCP_SYNCNT:
+		return or(o.synCount, tcp.DefaultSynRetries), 0
+	case linuxopt.TCP_LINGER2:
+		return or(o.linger2, finTimeout), 0
+	case linuxopt.TCP_DEFER_ACCEPT:
+		return timeoutsToSeconds(o.deferAccept), 0
+	case linuxopt.TCP_WINDOW_CLAMP:
+		return o.windowClamp, 0
+	case linuxopt.TCP_USER_TIMEOUT:
+		return int(o.userTimeout / time.Millisecond), 0
+	case linuxopt.TCP_NOTSENT_LOWAT:
+		return o.notSentLowat, 0
+	case linuxopt.TCP_INQ:
+		return toInt(o.inq), 0
+	case linuxopt.TCP_QUICKACK:
+		return 1, 0
+	}
+	return 0, unknownOption(linuxopt.IPPROTO_TCP, name)
+}
+
+func (o *tcpOptions) congestionName() string {
+	if o.congestion == "" {
+		return "reno"
+	}
+	return o.congestion
+}
+
+// config lets the options into what a connection is made with.
+func (o *tcpOptions) config(cfg *tcp.Config) {
+	cfg.NoDelay, cfg.KeepAlive = o.noDelay, o.keepAlive
+	if o.maxSeg > 0 {
+		cfg.MSS = min(cfg.MSS, o.maxSeg)
+	}
+	if o.userTimeout > 0 {
+		cfg.UserTimeout = o.userTimeout
+	}
+	cfg.SynRetries = or(o.synCount, cfg.SynRetries)
+	cfg.SendBuffer, cfg.ReceiveBuffer = or(o.sendBuffer, cfg.SendBuffer), or(o.recvBuffer, cfg.ReceiveBuffer)
+	cfg.WindowClamp = or(o.windowClamp, cfg.WindowClamp)
+	if o.congestion != "" {
+		if cc, errno := controllerFor(o.congestion); errno == 0 {
+			cfg.Controller = cc
+		}
+	}
+}
+
+// start sets what a new connection's configuration does not have.
+func (o *tcpOptions) start(c *tcp.Conn) {
+	c.SetCork(o.cork)
+	c.SetFinWait(time.Duration(o.linger2) * time.Second)
+	c.SetNotSentLowat(max(o.notSentLowat, 0))
+}
+
+// secondsToTimeouts is how many retransmissions, a second after the SYN-ACK and then
+// twice as long each, last for that many seconds.
+func secondsToTimeouts(seconds int) int {
+	n, period, timeout := 0, 0, 1
+	for seconds > period && n < 255 {
+		n++
+		period += timeout
+		timeout = min(2*timeout, 120)
+	}
+	return n
+}
+
+func timeoutsToSeconds(n int) int {
+	period, timeout := 0, 1
+	for ; n > 0; n-- {
+		period += timeout
+		timeout = min(2*timeout, 120)
+	}
+	return period
+}
+
+func toInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func or(v, standard int) int {
+	if v == 0 {
+		return standard
+	}
+	return v
+}
+
+// adapts reports whether the packets follow what ICMP says of the path's MTU.
+func (o *ipOptions) adapts() bool {
+	switch o.discover() {
+	case linuxopt.PMTUDISC_DONT, linuxopt.PMTUDISC_INTERFACE, linuxopt.PMTUDISC_OMIT:
+		return false
+	}
+	return true
+}
+
+// hops is the packets' time to live.
+func (o *ipOptions) hops() uint8 {
+	if o.ttl == 0 {
+		return ipv4.DefaultTTL
+	}
+	return o.ttl
+}
