@@ -1,0 +1,191 @@
+package sockopt
+
+import (
+	"bytes"
+	"syscall"
+	"time"
+
+	"github.com/netduet/netduet/internal/linuxopt"
+)
+
+// SetCongestion chooses the congestion control by its name: "cubic", "reno", "bbr"
+// (TCP_CONGESTION). ENOENT is the answer to an unknown name.
+func SetCongestion(conn any, name string) error {
+	s, err := Of(conn)
+	if err != nil {
+		return err
+	}
+	return s.SetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_CONGESTION, []byte(name))
+}
+
+// Congestion returns the congestion control's name.
+func Congestion(conn any) (string, error) {
+	s, err := Of(conn)
+	if err != nil {
+		return "", err
+	}
+	b := make([]byte, linuxopt.CongestionNameMax)
+	n, err := s.GetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_CONGESTION, b)
+	b, _, _ = bytes.Cut(b[:n], []byte{0})
+	return string(b), err
+}
+
+// SetNoDelay switches Nagle's algorithm off or on (TCP_NODELAY).
+func SetNoDelay(conn any, on bool) error {
+	return setBool(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_NODELAY, on)
+}
+
+// NoDelay reports whether Nagle's algorithm is off.
+func NoDelay(conn any) (bool, error) {
+	return getBool(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_NODELAY)
+}
+
+// SetCork holds segments that are not full back, for 200 ms at most, until it is
+// taken off (TCP_CORK).
+func SetCork(conn any, on bool) error {
+	return setBool(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_CORK, on)
+}
+
+// Cork reports whether the connection is corked.
+func Cork(conn any) (bool, error) { return getBool(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_CORK) }
+
+// SetMaxSegment bounds segments to so many bytes, from 88 to 32767; 0 leaves it to
+// the path (TCP_MAXSEG). It has its effect on connections that are opened later: set
+// it on a listener, or before connecting.
+func SetMaxSegment(conn any, n int) error {
+	return SetInt(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_MAXSEG, n)
+}
+
+// MaxSegment returns how much data a full segment carries.
+func MaxSegment(conn any) (int, error) { return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_MAXSEG) }
+
+// SetUserTimeout bounds how long data may stay unacknowledged, to a millisecond; 0
+// leaves it to the retransmissions (TCP_USER_TIMEOUT; RFC 5482).
+func SetUserTimeout(conn any, d time.Duration) error {
+	return setDuration(conn, linuxopt.TCP_USER_TIMEOUT, d, time.Millisecond)
+}
+
+// UserTimeout returns the bound.
+func UserTimeout(conn any) (time.Duration, error) {
+	return duration(conn, linuxopt.TCP_USER_TIMEOUT, time.Millisecond)
+}
+
+// SetFinWait bounds FIN-WAIT-2 of a closed connection, in seconds up to 120; 0 is
+// the system's default, negative resets at once (TCP_LINGER2).
+func SetFinWait(conn any, d time.Duration) error {
+	return setDuration(conn, linuxopt.TCP_LINGER2, d, time.Second)
+}
+
+// FinWait returns the bound.
+func FinWait(conn any) (time.Duration, error) {
+	return duration(conn, linuxopt.TCP_LINGER2, time.Second)
+}
+
+// SetSynRetries sets how often a SYN is repeated, from 1 to 127 (TCP_SYNCNT).
+func SetSynRetries(conn any, n int) error {
+	return SetInt(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_SYNCNT, n)
+}
+
+// SynRetries returns how often a SYN is repeated.
+func SynRetries(conn any) (int, error) { return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_SYNCNT) }
+
+// SetDeferAccept has a listener hand out connections when their first data is there,
+// or after about d; whole seconds, 0 not at all (TCP_DEFER_ACCEPT).
+func SetDeferAccept(l any, d time.Duration) error {
+	return setDuration(l, linuxopt.TCP_DEFER_ACCEPT, d, time.Second)
+}
+
+// DeferAccept returns the time, rounded up to what retransmissions make of it.
+func DeferAccept(l any) (time.Duration, error) {
+	return duration(l, linuxopt.TCP_DEFER_ACCEPT, time.Second)
+}
+
+// SetKeepAlive switches keep-alive probes on or off (SO_KEEPALIVE).
+func SetKeepAlive(conn any, on bool) error {
+	return setBool(conn, linuxopt.SOL_SOCKET, linuxopt.SO_KEEPALIVE, on)
+}
+
+// KeepAlive reports whether keep-alive probes are on.
+func KeepAlive(conn any) (bool, error) {
+	return getBool(conn, linuxopt.SOL_SOCKET, linuxopt.SO_KEEPALIVE)
+}
+
+// SetKeepIdle sets how long nothing is heard before the first probe, in seconds from
+// 1 to 32767 (TCP_KEEPIDLE).
+func SetKeepIdle(conn any, d time.Duration) error {
+	return setDuration(conn, linuxopt.TCP_KEEPIDLE, d, time.Second)
+}
+
+// KeepIdle returns how long nothing is heard before the first probe.
+func KeepIdle(conn any) (time.Duration, error) {
+	return duration(conn, linuxopt.TCP_KEEPIDLE, time.Second)
+}
+
+// SetKeepInterval sets the time between probes, in seconds from 1 to 32767
+// (TCP_KEEPINTVL).
+func SetKeepInterval(conn any, d time.Duration) error {
+	return setDuration(conn, linuxopt.TCP_KEEPINTVL, d, time.Second)
+}
+
+// KeepInterval returns the time between probes.
+func KeepInterval(conn any) (time.Duration, error) {
+	return duration(conn, linuxopt.TCP_KEEPINTVL, time.Second)
+}
+
+// SetKeepCount sets after how many unanswered probes the connection ends, from 1 to
+// 127 (TCP_KEEPCNT).
+func SetKeepCount(conn any, n int) error {
+	return SetInt(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_KEEPCNT, n)
+}
+
+// KeepCount returns after how many unanswered probes the connection ends.
+func KeepCount(conn any) (int, error) { return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_KEEPCNT) }
+
+// SetQuickAck has acknowledgements leave at once, or wait for an answer; the
+// connection goes on adapting by itself (TCP_QUICKACK).
+func SetQuickAck(conn any, on bool) error {
+	return setBool(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_QUICKACK, on)
+}
+
+// QuickAck reports whether acknowledgements leave without waiting for an answer.
+func QuickAck(conn any) (bool, error) {
+	return getBool(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_QUICKACK)
+}
+
+// SetWindowClamp bounds the window that is announced, in bytes, from 1152 on
+// (TCP_WINDOW_CLAMP).
+func SetWindowClamp(conn any, n int) error {
+	return SetInt(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_WINDOW_CLAMP, n)
+}
+
+// WindowClamp returns the bound.
+func WindowClamp(conn any) (int, error) {
+	return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_WINDOW_CLAMP)
+}
+
+// SetNotSentLowat has writes wait while so many bytes or more were never sent; 0 is
+// the system's default (TCP_NOTSENT_LOWAT).
+func SetNotSentLowat(conn any, n int) error {
+	return SetInt(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_NOTSENT_LOWAT, n)
+}
+
+// NotSentLowat returns the bound.
+func NotSentLowat(conn any) (int, error) {
+	return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_NOTSENT_LOWAT)
+}
+
+// SetFastOpen allows so many connections with data on their SYN to wait at a
+// listener (TCP_FASTOPEN; RFC 7413).
+func SetFastOpen(l any, queue int) error {
+	return SetInt(l, linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN, queue)
+}
+
+// PendingError returns the error that waits to be reported, and takes it: nil if
+// there is none (SO_ERROR).
+func PendingError(conn any) error {
+	n, err := Int(conn, linuxopt.SOL_SOCKET, linuxopt.SO_ERROR)
+	if err == nil && n != 0 {
+		err = syscall.Errno(n)
+	}
+	return err
+}
