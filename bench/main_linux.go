@@ -46,7 +46,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	}
 	engines := fs.String("engines", strings.Join(names, ","), "the `engines`, separated by commas")
 	fs.IntVar(&o.rounds, "rounds", 3, "how often all is measured; medians are taken over rounds")
-	fs.DurationVar(&o.time, "time", 500*time.Millisecond, "how long each measurement takes, after a third of that to warm up")
+	fs.DurationVar(&o.time, "time", 400*time.Millisecond, "how long each measurement takes, after a third of that to warm up")
 	fs.IntVar(&o.idle, "idle", 10000, "how many connections idle memory is measured with")
 	fs.BoolVar(&o.short, "short", false, "one short round")
 	fs.BoolVar(&o.pin, "pin", false, "run server, client and all on one CPU")
@@ -198,7 +198,7 @@ func coordinate() error {
 	}
 	res := &results{
 		Machine: describeMachine(o.pin),
-		Command: strings.Join(append([]string{"go run ./bench"}, os.Args[1:]...), " "),
+		Command: commandLine(os.Args[1:]),
 		Engines: o.engines,
 		Modes:   selectModes(allModes(o.idle), o.run),
 		cells:   make(map[cellKey]*cell),
@@ -234,6 +234,18 @@ func coordinate() error {
 		return errors.New("some measurements failed; their errors are listed above")
 	}
 	return nil
+}
+
+// commandLine is what was typed, quoted for a shell.
+func commandLine(args []string) string {
+	line := "go run ./bench"
+	for _, a := range args {
+		if strings.ContainsAny(a, " |&;<>()$*?[]^'\"\\") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		line += " " + a
+	}
+	return line
 }
 
 func isTerminal(f *os.File) bool {

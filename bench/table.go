@@ -173,11 +173,11 @@ func (r *results) errors() []string {
 // describe is the line below the tables.
 func (r *results) describe() string {
 	m := r.Machine
-	pinned := ""
+	cpus := fmt.Sprintf("%d CPUs", m.CPUs)
 	if m.Pinned {
-		pinned = ", all on one of them"
+		cpus = "all on one CPU"
 	}
-	return fmt.Sprintf("%s; %s, %d CPUs%s, %s, %s; MTU 1500", m.Date, m.CPU, m.CPUs, pinned, m.OS, m.Go)
+	return fmt.Sprintf("%s; %s, %s, %s, %s; MTU 1500", m.Date, m.CPU, cpus, m.OS, m.Go)
 }
 
 func (r *results) writeText(w io.Writer) error {
