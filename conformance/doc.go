@@ -6,5 +6,5 @@
 //
 // The parts are packages of their own: script is the language, py the blocks of
 // Python in it, sysctl the set-up lines, wire the packets, player the interpreter,
-// and kernel one of the stacks it plays against.
+// and kernel and direct the stacks it plays against.
 package conformance

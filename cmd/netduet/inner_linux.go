@@ -10,6 +10,8 @@ func inner(args []string) error {
 		return becomeUnprivileged(args[1:])
 	case cmdDemoInside:
 		return demoInside(args[1:])
+	case cmdPktInside:
+		return pkt(args[1:], true)
 	}
 	return fmt.Errorf("unknown command %q: see netduet help", args[0])
 }

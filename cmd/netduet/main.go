@@ -2,6 +2,7 @@
 //
 //	netduet demo     the whole thing on this machine, in one command
 //	netduet run      a program on a tap, as its own process without privilege
+//	netduet pkt      packet-level scripts against our stack, or against Linux
 //	netduet version
 //
 // `netduet help` and `netduet COMMAND -help` say more. Bad input is answered by one
@@ -35,6 +36,7 @@ the host's sockets.
 usage:
 	netduet demo [flags]                        show it on this machine
 	netduet run [flags] PACKAGE|BINARY [args]   run a program on a tap
+	netduet pkt [flags] FILE|DIR...             play packet-level scripts
 	netduet version                             say what this is
 	netduet help                                this text
 
@@ -52,6 +54,8 @@ func run(args []string) int {
 		err = demo(args[1:])
 	case "run":
 		err = runProgram(args[1:])
+	case "pkt":
+		err = pkt(args[1:], false)
 	case "version", "-version", "--version":
 		fmt.Println(version())
 	case "help", "-h", "-help", "--help":

@@ -1,0 +1,63 @@
+package direct
+
+import (
+	"fmt"
+
+	"github.com/netduet/netduet/conformance/sysctl"
+	"github.com/netduet/netduet/direct"
+	"github.com/netduet/netduet/tcp"
+)
+
+// controllers are the congestion controls of our stack by Linux's names.
+var controllers = [...]struct {
+	name string
+	make func() tcp.Controller
+}{
+	{"reno", tcp.NewReno},
+}
+
+// configure makes the stack as the sysctls would make Linux. The notes say what was
+// asked for and is not there; what nobody asked for is not noted.
+func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) (notes []string) {
+	t := &cfg.TCP
+	t.NoTimestamps, t.NoSACK, t.NoWindowScaling = c.Timestamps == 0, !c.SACK, !c.WindowScaling
+	t.SynRetries = c.SYNRetries
+	// The maximum is what auto-tuning grows a buffer to; the handshake's window
+	// begins at the default.
+	t.SendBuffer, t.ReceiveBuffer = c.WMem[2], c.RMem[2]
+	found := false
+	for _, k := range controllers {
+		if k.name == c.CongestionControl {
+			t.Controller, found = k.make, true
+		}
+	}
+	for _, a := range asked {
+		switch {
+		case a.Name == "net.ipv4.tcp_congestion_control" && !found && a.Value == c.CongestionControl:
+			notes = append(notes, fmt.Sprintf("%s=%s: our stack has reno only", a.Name, a.Value))
+		case !heeded(a.Name) && !isDefault(a):
+			notes = append(notes, fmt.Sprintf("%s=%s: our stack has no such setting", a.Name, a.Value))
+		}
+	}
+	return notes
+}
+
+// heeded tells whether a sysctl reaches our stack.
+func heeded(name string) bool {
+	switch name {
+	case "net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling",
+		"net.ipv4.tcp_syn_retries", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_congestion_control",
+		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
+		"net.ipv4.tcp_notsent_lowat":
+		return true
+	}
+	return false
+}
+
+// isDefault tells whether an assignment leaves Linux as it is without it.
+func isDefault(a sysctl.Assignment) bool {
+	c := sysctl.Defaults()
+	d := c
+	known, err := c.Apply(a)
+	return known && err == nil && c == d
+}
