@@ -53,11 +53,11 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	if n := int(c.delivered - delivered); n > 0 || acked > 0 {
 		c.cc.OnAck(AckInfo{
 			Now: now, Acked: acked, Delivered: n, RTT: rtt, InFlight: flight,
-			// In slow start half a window in use is reason enough to open it, or bursts of
-			// an application could never grow (RFC 7661, section 4.3, as Linux has it).
-			Limited:    c.limited || c.cc.Window() < c.cc.Threshold() && 2*flight >= c.cc.Window(),
-			Recovering: wasFast || c.recovery == recoveryFast,
+			Limited:    c.usage.limits(c),
+			Recovering: wasFast || c.recovery == recoveryFast, InFlightAfter: c.inFlight(),
+			TotalDelivered: c.delivered, Lost: int(c.rate.lost - c.rate.lostTold), Sample: c.rateSample(),
 		})
+		c.rate.lostTold = c.rate.lost
 	}
 	if c.sndWnd > 0 && window == 0 && c.recovery == recoveryLoss && c.ranges.count > 0 {
 		// What was repeated into the closed window was dropped there, and the timer may
@@ -202,6 +202,7 @@ func (c *Conn) forget(r *sentRange, n int) {
 	if r.flags&rangeSacked != 0 {
 		c.sackedOut -= n
 	} else {
+		c.rateDelivered(r)
 		c.delivered += uint64(n)
 		c.stats.deliveredSegs += uint64(c.segments(n))
 	}
@@ -262,6 +263,7 @@ func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
 
 func (c *Conn) markSacked(r *sentRange) {
 	n := r.len()
+	c.rateDelivered(r)
 	c.delivered += uint64(n)
 	c.stats.deliveredSegs += uint64(c.segments(n))
 	c.sackedOut += n
@@ -285,6 +287,7 @@ func (c *Conn) markLost(r *sentRange) {
 	if r.flags&rangeLost == 0 {
 		r.flags |= rangeLost
 		c.lostOut += n
+		c.rate.lost += uint64(n)
 		c.stats.lost++
 	}
 	if r.seq.Less(c.retransHint) {

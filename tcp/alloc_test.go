@@ -217,7 +217,7 @@ func BenchmarkHeader(b *testing.B) {
 // BenchmarkRecovery is what an ACK costs while a large window has holes.
 func BenchmarkRecovery(b *testing.B) {
 	l := newLink(b, 0)
-	l.a.cc.(*reno).cwnd = 1 << 20
+	l.a.cc.(*cubic).cwnd = 1 << 20
 	l.a.sndWnd = 1 << 20
 	l.a.Write(l.now, make([]byte, 1<<20))
 	for {

@@ -110,7 +110,7 @@ type Config struct {
 	// NoTailLossProbe leaves the loss of the last segments to the retransmission timer
 	// (RFC 8985, section 7).
 	NoTailLossProbe bool
-	// Controller makes the congestion controller; nil means NewReno.
+	// Controller makes the congestion controller; nil means NewCubic.
 	Controller func() Controller
 	// Memory lends buffer memory; nil takes it from the heap.
 	Memory Memory
@@ -139,7 +139,7 @@ func (cfg *Config) memory() Memory {
 
 func (cfg *Config) controller() Controller {
 	if cfg.Controller == nil {
-		return NewReno()
+		return NewCubic()
 	}
 	return cfg.Controller()
 }

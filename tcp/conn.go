@@ -75,6 +75,9 @@ type Conn struct {
 	dupAcks                                    int
 	delivered                                  uint64 // bytes known to have arrived
 	deliveredAt                                clock.Time
+	rate                                       rateEstimator
+	pace                                       pacer
+	usage                                      windowUsage
 	cc                                         Controller
 	limited                                    bool // the congestion window held us back …
 	limitedEnd                                 Seq  // … until this is acknowledged
@@ -174,6 +177,7 @@ func (c *Conn) init(cfg *Config, state State) {
 		keepAt: clock.Never, finAt: clock.Never, rackAt: clock.Never, tlpAt: clock.Never,
 		noTLP: cfg.NoTailLossProbe,
 		cc:    cfg.controller(),
+		pace:  pacer{at: clock.Never},
 	}
 	if cfg.SynRetries > 0 {
 		c.synRetries = uint8(min(cfg.SynRetries, 255))
@@ -297,6 +301,7 @@ func (c *Conn) stopSending() {
 	c.synOwed, c.probeOwed, c.forced = false, false, false
 	c.rtxAt, c.probeAt, c.rackAt, c.tlpAt = clock.Never, clock.Never, clock.Never, clock.Never
 	c.tlpOwed = false
+	c.pace = pacer{at: clock.Never}
 }
 
 // reset ends the connection with a reset to the peer, and err for ourselves.

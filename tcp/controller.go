@@ -63,6 +63,52 @@ type AckInfo struct {
 	// Recovering says that losses of an episode are still being repaired by fast
 	// retransmission.
 	Recovering bool
+	// InFlightAfter is how many bytes are in flight now, before anything new is sent.
+	InFlightAfter int
+	// TotalDelivered counts what the peer has received since the connection began,
+	// Lost what was found to be lost since the last call.
+	TotalDelivered uint64
+	Lost           int
+	// Sample is the delivery rate that this acknowledgement shows.
+	Sample RateSample
+}
+
+// RateSample is an estimate of the delivery rate (draft-ietf-ccwg-bbr, section
+// 4.1, earlier draft-cheng-iccrg-delivery-rate-estimation).
+type RateSample struct {
+	// Delivered bytes reached the peer during Interval; an Interval of 0 means that
+	// there is no sample.
+	Delivered int
+	Interval  time.Duration
+	// PriorDelivered is what TotalDelivered was when the newest segment delivered was
+	// sent: once it reaches what TotalDelivered was at some time, a round trip has
+	// passed since.
+	PriorDelivered uint64
+	// AppLimited says that the sender lacked data then, and the rate may be too low.
+	AppLimited bool
+	// TxInFlight is how many bytes were in flight when that segment was sent, and Lost
+	// how many were lost since.
+	TxInFlight, Lost int
+}
+
+// Rate is bytes per second; 0 without a sample.
+func (s *RateSample) Rate() float64 {
+	if s.Interval <= 0 {
+		return 0
+	}
+	return float64(s.Delivered) / s.Interval.Seconds()
+}
+
+// ControllerByName returns what makes the controller of that name, as Linux calls
+// them: "cubic", which is the default, and "reno". It is nil for other names.
+func ControllerByName(name string) func() Controller {
+	switch name {
+	case "cubic":
+		return NewCubic
+	case "reno":
+		return NewReno
+	}
+	return nil
 }
 
 // infiniteThreshold stands for a slow start without end (RFC 5681, section 3.1).
@@ -70,79 +116,3 @@ const infiniteThreshold = 1 << 30
 
 // InitialWindow returns the initial congestion window of RFC 6928, section 2.
 func InitialWindow(mss int) int { return min(10*mss, max(2*mss, 14600)) }
-
-// reno is the congestion control of RFC 5681 and 6582 with appropriate byte
-// counting (RFC 3465).
-type reno struct {
-	mss      int
-	cwnd     int
-	ssthresh int
-	acked    int // bytes acknowledged towards the next increase in congestion avoidance
-	// priorWindow and priorThreshold are what they were before the last reduction; 0 if
-	// it was undone or there was none.
-	priorWindow, priorThreshold int
-}
-
-// NewReno returns a controller as RFC 5681 describes it.
-func NewReno() Controller { return &reno{} }
-
-func (r *reno) Init(now clock.Time, mss int) {
-	r.mss, r.cwnd, r.ssthresh = mss, InitialWindow(mss), infiniteThreshold
-}
-
-func (r *reno) SetMSS(mss int)    { r.mss = mss }
-func (r *reno) Window() int       { return max(r.cwnd, r.mss) }
-func (r *reno) Threshold() int    { return r.ssthresh }
-func (r *reno) PacingRate() int64 { return 0 }
-
-func (r *reno) OnAck(a AckInfo) {
-	if a.Recovering || !a.Limited || a.Acked == 0 {
-		return
-	}
-	acked := a.Acked
-	if r.cwnd < r.ssthresh {
-		// RFC 3465 with L unbounded, as Linux counts: a stretch ACK opens the window by
-		// what it acknowledged.
-		grow := min(acked, r.ssthresh-r.cwnd)
-		r.cwnd += grow
-		acked -= grow
-	}
-	if acked == 0 {
-		return
-	}
-	r.acked += acked
-	if r.acked >= r.cwnd { // RFC 3465, section 2.1
-		r.acked -= r.cwnd
-		r.cwnd += r.mss
-	}
-}
-
-func (r *reno) reduce(inFlight int) {
-	r.priorWindow, r.priorThreshold = r.cwnd, r.ssthresh
-	r.ssthresh = max(inFlight/2, 2*r.mss) // RFC 5681, equation 4
-	r.acked = 0
-}
-
-func (r *reno) OnLoss(now clock.Time, inFlight int) {
-	r.reduce(inFlight)
-	r.cwnd = r.ssthresh
-}
-
-func (r *reno) OnTimeout(now clock.Time, inFlight int, first bool) {
-	if first {
-		r.reduce(inFlight)
-	}
-	r.cwnd = r.mss
-}
-
-func (r *reno) OnRecovered(now clock.Time) { r.cwnd = min(r.cwnd, r.ssthresh) }
-
-func (r *reno) OnRestart(now clock.Time) { r.cwnd = min(r.cwnd, InitialWindow(r.mss)) }
-
-func (r *reno) OnUndo(now clock.Time) {
-	r.cwnd = max(r.cwnd, r.priorWindow)
-	r.ssthresh = max(r.ssthresh, r.priorThreshold)
-	r.priorWindow, r.priorThreshold = 0, 0
-}
-
-func (r *reno) OwnRecovery() bool { return false }

@@ -14,7 +14,9 @@ const (
 	synAckNo = "S. 0:0 ack 1 win 65535 <mss 1000>" // without SACK
 )
 
-func plain() Config { return Config{MSS: 1000, NoTimestamps: true, NoDelay: true} }
+func plain() Config {
+	return Config{MSS: 1000, NoTimestamps: true, NoDelay: true, Controller: NewReno}
+}
 
 // established is a connection whose quick ACKs are used up.
 func established(t *testing.T, cfg Config) *wire {

@@ -130,6 +130,7 @@ func (c *Conn) synWindow() int {
 // outputRetransmissions sends again what is marked lost, as far as the window
 // goes; the first of them always, as it is what everything waits for.
 func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
+	rate := c.cc.PacingRate()
 	for c.lostOut > c.retransOut && !b.full() {
 		i := c.ranges.find(c.retransHint)
 		for i < c.ranges.count && c.ranges.at(i).flags&(rangeLost|rangeRetrans) != rangeLost {
@@ -154,12 +155,18 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
 		if !first && (c.inFlight()+r.len() > c.cwnd() || c.sndUna.Add(c.sndWnd).Less(r.end)) {
 			return
 		}
+		if !first && c.pace.quota(now, rate, c.sndMSS) < r.len() {
+			c.pace.hold(now)
+			return
+		}
+		c.pace.sent(r.len(), rate)
+		c.snapshot(now, r)
 		r.flags |= rangeRetrans | rangeEver
-		r.sentAt, r.delivered, r.deliveredAt = now, c.delivered, c.deliveredAt
 		r.tries += b2u(r.tries < 255)
 		c.retransOut += r.len()
 		c.prrSent(r.len())
 		c.undoSent(now, r.len())
+		r.inFlight = uint32(c.inFlight())
 		c.stats.retransmits++
 		c.stats.bytesRetrans += uint64(r.len())
 		c.emitRange(now, b, r)
@@ -171,8 +178,12 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
 
 // outputNew sends what was never sent.
 func (c *Conn) outputNew(now clock.Time, b *Batch) {
+	rate := c.cc.PacingRate()
 	for !b.full() && !c.finSent && c.ranges.count < maxRanges {
 		left := c.unsent()
+		if left < c.payloadMSS() {
+			c.noteAppLimited()
+		}
 		if left == 0 && !c.finQueued {
 			return
 		}
@@ -202,11 +213,16 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		if n < full && n == left && !c.finQueued && !c.forced && c.nagle() {
 			return
 		}
+		paced := c.pace.quota(now, rate, c.sndMSS)
+		if paced < n {
+			c.pace.hold(now)
+			return
+		}
 		c.forced = false
 		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() { // a D-SACK is to leave once
 			// As many whole segments as every limit allows; the odd rest goes along when
 			// it would have to go anyway.
-			size := min(left, c.maxGSO, window, quota, len(b.parts[0])*ChunkSize-ChunkSize)
+			size := min(left, c.maxGSO, window, quota, paced, len(b.parts[0])*ChunkSize-ChunkSize)
 			if size < left || c.nagle() {
 				size -= size % full
 			}
@@ -220,19 +236,19 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		if n%full != 0 {
 			c.sndSml = end
 		}
-		if c.ranges.count == 0 {
-			c.deliveredAt = now
-		}
+		c.pace.sent(n, rate)
+		r := sentRange{seq: seq, end: end, inFlight: uint32(c.inFlight() + n)}
+		c.snapshot(now, &r)
 		c.sndNxt = end
 		c.prrSent(end.Sub(seq))
-		sent := sentRange{seq: seq, end: end, sentAt: now, delivered: c.delivered, deliveredAt: c.deliveredAt}
 		if n > 0 && (n == left || n > full) {
 			// The buffer is sent, or the device cuts a large segment up, whose receiver
 			// need not wait for more to merge with it, as Linux has it.
-			sent.flags = rangePush
+			r.flags |= rangePush
 		}
-		c.ranges.push(sent)
-		c.emitRange(now, b, &sent)
+		c.ranges.push(r)
+		c.usage.sent(c)
+		c.emitRange(now, b, &r)
 		c.stats.bytesOut += uint64(n)
 		c.lastSent = now
 		if n > 0 && c.lastData != 0 && int64(now.Sub(c.lastData)) < c.ato {

@@ -225,7 +225,7 @@ func TestCleanPath(t *testing.T) {
 func TestBottleneck(t *testing.T) {
 	for name, change := range map[string]func(*tcpsim.Config){
 		"SACK":    func(cfg *tcpsim.Config) {},
-		"NewReno": func(cfg *tcpsim.Config) { cfg.A.NoSACK = true },
+		"NewReno": func(cfg *tcpsim.Config) { cfg.A.NoSACK, cfg.A.Controller = true, tcp.NewReno },
 	} {
 		const rate = 2_500_000
 		link := tcpsim.Path{Delay: 10 * time.Millisecond, Rate: rate, Queue: 50000}

@@ -9,7 +9,7 @@ import (
 const (
 	// maxRanges bounds the records: with so many, nothing new is sent before an
 	// acknowledgement. An application that writes single bytes could otherwise have
-	// a record of 56 bytes for each.
+	// a record of 72 bytes for each.
 	maxRanges = 1 << 14
 	// keepRanges is how many records an idle connection keeps room for.
 	keepRanges = 512
@@ -19,11 +19,12 @@ const (
 type rangeFlags uint8
 
 const (
-	rangeSacked  rangeFlags = 1 << iota // the peer reported it (RFC 2018)
-	rangeLost                           // taken for lost; not set together with rangeSacked
-	rangeRetrans                        // a retransmission of it is in flight
-	rangeEver                           // was retransmitted at some time: no RTT sample (Karn)
-	rangePush                           // left with PSH, and does so again
+	rangeSacked     rangeFlags = 1 << iota // the peer reported it (RFC 2018)
+	rangeLost                              // taken for lost; not set together with rangeSacked
+	rangeRetrans                           // a retransmission of it is in flight
+	rangeEver                              // was retransmitted at some time: no RTT sample (Karn)
+	rangePush                              // left with PSH, and does so again
+	rangeAppLimited                        // was sent while data lacked: the rate it shows may be too low
 )
 
 // sentRange is the record of one transmission: what was sent, when, and what is
@@ -34,6 +35,9 @@ type sentRange struct {
 	sentAt      clock.Time // of the last transmission
 	delivered   uint64     // bytes the peer had received by then
 	deliveredAt clock.Time // and when it had last received something
+	firstSentAt clock.Time // when what was delivered last by then was sent
+	inFlight    uint32     // bytes, this transmission included
+	lost        uint32     // bytes ever taken for lost by then, wrapping
 	flags       rangeFlags
 	tries       uint8 // retransmissions, saturating
 }

@@ -12,11 +12,14 @@ func (c *Conn) Deadline() clock.Time {
 	if c.state == 0 {
 		return clock.Never
 	}
-	return min(c.rtxAt, c.rackAt, c.tlpAt, c.probeAt, c.ackAt, c.keepAt, c.finAt)
+	return min(c.rtxAt, c.rackAt, c.tlpAt, c.probeAt, c.ackAt, c.keepAt, c.finAt, c.pace.at)
 }
 
 // Timeout runs the timers that have expired. Output follows, as after any input.
 func (c *Conn) Timeout(now clock.Time) {
+	if !now.Before(c.pace.at) {
+		c.pace.at = clock.Never // the Output that follows sends
+	}
 	if !now.Before(c.ackAt) {
 		c.delayedACK(now)
 	}

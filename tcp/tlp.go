@@ -83,8 +83,9 @@ func (c *Conn) outputTLP(now clock.Time, b *Batch) {
 			c.ranges.split(i, r.seq.Add((data-1)/size*size))
 			r = c.ranges.at(i + 1)
 		}
-		r.sentAt, r.flags = now, r.flags|rangeEver
-		r.delivered, r.deliveredAt = c.delivered, c.deliveredAt
+		c.snapshot(now, r)
+		r.inFlight = uint32(c.inFlight())
+		r.flags |= rangeEver
 		r.tries += b2u(r.tries < 255)
 		c.stats.retransmits++
 		c.stats.bytesRetrans += uint64(r.len())

@@ -1,0 +1,58 @@
+package tcp
+
+import (
+	"math"
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+const (
+	// pacingQuantum is the time whose worth of bytes leaves at once: timers of
+	// a general-purpose runtime keep no finer rhythm.
+	pacingQuantum = time.Millisecond
+	// pacingLateness bounds what a timer that fired late makes up for.
+	pacingLateness = 10 * time.Millisecond
+)
+
+// pacer spreads what is sent over time, by a schedule that bytes are charged to.
+// Up to a quantum may leave ahead of the schedule; when that is used up, Output
+// stops, and the timer runs until the schedule has caught up. Acknowledgements
+// that arrive in between let out what has become due.
+type pacer struct {
+	next    clock.Time // when all that was sent is paid for
+	at      clock.Time // timer
+	waiting bool       // Output was held back
+}
+
+// quota returns how many bytes may leave now at so many bytes per second.
+func (p *pacer) quota(now clock.Time, rate int64, mss int) int {
+	if rate <= 0 {
+		return math.MaxInt
+	}
+	if !p.waiting {
+		p.next = max(p.next, now)
+	}
+	p.next = max(p.next, now.Add(-pacingLateness))
+	// In floating point, as rate times nanoseconds overflows at a few Gbyte/s.
+	quantum := max(float64(rate)*pacingQuantum.Seconds(), float64(2*mss))
+	due := quantum - float64(rate)*p.next.Sub(now).Seconds()
+	if due < float64(mss) {
+		return 0
+	}
+	return int(due)
+}
+
+// sent charges n bytes.
+func (p *pacer) sent(n int, rate int64) {
+	p.waiting = false
+	if rate > 0 {
+		p.next = p.next.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	}
+}
+
+// hold starts the timer, as something waits.
+func (p *pacer) hold(now clock.Time) {
+	p.waiting = true
+	p.at = max(p.next, now.Add(time.Microsecond))
+}
