@@ -100,13 +100,15 @@ func (s *RateSample) Rate() float64 {
 }
 
 // ControllerByName returns what makes the controller of that name, as Linux calls
-// them: "cubic", which is the default, and "reno". It is nil for other names.
+// them: "cubic", which is the default, "reno" and "bbr". It is nil for other names.
 func ControllerByName(name string) func() Controller {
 	switch name {
 	case "cubic":
 		return NewCubic
 	case "reno":
 		return NewReno
+	case "bbr":
+		return NewBBR
 	}
 	return nil
 }
