@@ -28,6 +28,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	rtt := c.ackRanges(now, seg)
 	sacked := c.useSACK && seg.Options.NSACK > 0 && c.applySACK(now, seg)
 	acked := c.sndUna.Sub(una)
+	acknowledged := acked
 	if acked > 0 {
 		c.backoff, c.tries, c.stalledSince = 0, 0, 0
 		c.dupAcks = 0
@@ -50,11 +51,15 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 		}
 		c.prrUpdate(c.news.delivered, acked > 0 && c.stats.lost == lost)
 	}
+	if wasFast {
+		// What SACK had told before is no progress of this acknowledgement.
+		acknowledged = min(acked, c.news.delivered)
+	}
 	if n := int(c.delivered - delivered); n > 0 || acked > 0 {
 		c.cc.OnAck(AckInfo{
-			Now: now, Acked: acked, Delivered: n, RTT: rtt, InFlight: flight,
+			Now: now, Acked: acknowledged, Delivered: n, RTT: rtt, InFlight: flight,
 			Limited:    c.usage.limits(c),
-			Recovering: wasFast || c.recovery == recoveryFast, InFlightAfter: c.inFlight(),
+			Recovering: c.recovery == recoveryFast, InFlightAfter: c.inFlight(),
 			TotalDelivered: c.delivered, Lost: int(c.rate.lost - c.rate.lostTold), Sample: c.rateSample(),
 		})
 		c.rate.lostTold = c.rate.lost
@@ -322,9 +327,12 @@ func (c *Conn) recover(now clock.Time, acked int, dup bool) {
 		c.rackDSACK()
 		c.rackDetect(now)
 	}
+	if c.guarded && c.highSeq.Less(c.sndUna) {
+		c.guarded = false
+	}
 	switch c.recovery {
 	case recoveryOpen, recoveryDisorder:
-		if !c.useSACK && c.dupAcks >= dupThresh { // RFC 5681, section 3.2
+		if !c.useSACK && c.dupAcks >= dupThresh && !c.guarded { // RFC 5681, section 3.2
 			c.markHeadLost()
 		}
 		switch {

@@ -70,6 +70,7 @@ type Conn struct {
 	frto                                       frtoState
 	tlpOwed, tlpNew                            bool // a probe is to be sent; it is being sent as new data
 	noTLP                                      bool
+	guarded                                    bool // duplicate ACKs before highSeq prove nothing (RFC 6582, section 3.2, step 1)
 	news                                       ackNews
 	retransHint                                Seq // nothing before it is waiting for retransmission
 	dupAcks                                    int

@@ -69,6 +69,7 @@ func (c *Conn) inputDSACK(seg *Segment) {
 		return
 	}
 	c.news.dsack = true
+	c.rack.reordering = true // what was taken for lost was only late
 	if c.undo.armed && !d.Left.Less(c.undo.una) {
 		c.undo.repeated = max(c.undo.repeated-n, 0)
 	}

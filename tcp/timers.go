@@ -98,7 +98,7 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 		c.undoBegin()
 	}
 	c.frto = frtoOff
-	if first && c.ranges.at(0).flags&rangeSacked == 0 {
+	if first && c.useSACK && c.ranges.at(0).flags&rangeSacked == 0 {
 		c.frto = frtoFirst
 	}
 	c.enterLoss(now)
@@ -138,7 +138,7 @@ func (c *Conn) enterLoss(now clock.Time) {
 			c.markLost(r)
 		}
 	}
-	c.recovery = recoveryLoss
+	c.recovery, c.guarded = recoveryLoss, true
 	c.rackAt, c.tlpAt, c.tlp.active, c.tlpOwed = clock.Never, clock.Never, false, false
 	c.highSeq = c.sndNxt
 	c.retransHint = c.sndUna

@@ -83,6 +83,21 @@ func (c *Conn) outputTLP(now clock.Time, b *Batch) {
 			c.ranges.split(i, r.seq.Add((data-1)/size*size))
 			r = c.ranges.at(i + 1)
 		}
+		if c.finSent && r.len() == 1 && c.ranges.count > 1 {
+			// A FIN alone could not be reported by SACK: it goes along with data.
+			last := c.ranges.count - 1
+			p := c.ranges.at(last - 1)
+			if p.flags&rangeSacked == 0 && p.len() > size {
+				c.ranges.split(last-1, p.seq.Add((p.len()-1)/size*size))
+				last++
+				p = c.ranges.at(last - 1)
+			}
+			if p.flags&rangeSacked == 0 {
+				p.end = c.sndNxt
+				c.ranges.count--
+			}
+			r = c.ranges.at(c.ranges.count - 1)
+		}
 		c.snapshot(now, r)
 		r.inFlight = uint32(c.inFlight())
 		r.flags |= rangeEver

@@ -64,6 +64,7 @@ func (c *Conn) undoReduction(now clock.Time) {
 	c.dupAcks, c.renoSacked = 0, 0
 	c.backoff, c.tries, c.stalledSince = 0, 0, 0
 	c.stats.undos++
+	c.rack.reordering = true
 	c.cc.OnUndo(now)
 	if c.ranges.count > 0 {
 		c.rtxAt = c.retransmitAt(now)
@@ -80,17 +81,15 @@ const (
 	frtoWait            // new data is under way: what is acknowledged next decides
 )
 
-// frtoInput judges an acknowledgement after a timeout: it was spurious if something
+// frtoInput judges an acknowledgement after a timeout (with SACK only): it was spurious if something
 // arrived that was sent before it and never again.
 func (c *Conn) frtoInput(acked int) bool {
 	switch c.frto {
 	case frtoOff:
 		return false
 	case frtoFirst:
-		if c.news.original && (acked > 0 || c.useSACK) && (c.useSACK || c.sndUna.Less(c.highSeq)) {
-			// Step 3.b with SACK; without it, the retransmission covered the head alone, and
-			// more than that was acknowledged.
-			return c.useSACK
+		if c.news.original {
+			return true // step 3.b
 		}
 		if acked > 0 && c.sndUna.Less(c.highSeq) {
 			c.frto = frtoSend // step 2.b

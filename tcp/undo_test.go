@@ -90,30 +90,3 @@ func TestFRTOSACK(t *testing.T) {
 		t.Errorf("%+v", in)
 	}
 }
-
-// RFC 5682, section 2.1, without SACK: two new segments in place of
-// retransmissions, and the next acknowledgement decides.
-func TestFRTO(t *testing.T) {
-	for _, spurious := range []bool{true, false} {
-		w := dial(t, plain(), synAckNo)
-		w.write(20000)
-		w.skip()
-		w.until(time.Minute)
-		w.expect(". 1:1001 ack 1")
-		w.recv(". 1:1 ack 1001 win 65535")
-		w.expect(". 10001:11001 ack 1", ". 11001:12001 ack 1")
-		if spurious {
-			w.recv(". 1:1 ack 2001 win 65535")
-			w.skip()
-		} else {
-			w.recv(". 1:1 ack 1001 win 65535")
-			if len(w.sent) == 0 || w.match(". 1001:2001", w.lines()[0]) != nil {
-				t.Errorf("not repeated: %v", w.lines())
-			}
-			w.skip()
-		}
-		if in := w.c.Info(); (in.SpuriousTimeouts == 1) != spurious {
-			t.Errorf("spurious %v: %+v", spurious, in)
-		}
-	}
-}
