@@ -301,7 +301,10 @@ func TestUnsupportedOptions(t *testing.T) {
 			_, got := k.GetSockopt(linuxopt.IPPROTO_TCP, name, make([]byte, 4))
 			want(t, "get", got, err)
 		}
-		want(t, "cubic", k.SetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_CONGESTION, []byte("cubic")), syscall.EOPNOTSUPP)
+		want(t, "dctcp", k.SetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_CONGESTION, []byte("dctcp")), syscall.EOPNOTSUPP)
+		for _, name := range []string{"cubic", "bbr"} {
+			want(t, name, k.SetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_CONGESTION, []byte(name)), nil)
+		}
 		want(t, "a congestion control of nobody's", k.SetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_CONGESTION, []byte("x")), syscall.ENOENT)
 		want(t, "reno", k.SetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_CONGESTION, []byte("reno")), nil)
 	})

@@ -66,10 +66,11 @@ func deferredOption(level, name int) bool {
 // controllerFor returns the congestion controller called name. Those that Linux has
 // and this stack has not are EOPNOTSUPP, other names ENOENT.
 func controllerFor(name string) (func() tcp.Controller, syscall.Errno) {
+	if cc := tcp.ControllerByName(name); cc != nil {
+		return cc, 0
+	}
 	switch name {
-	case "reno":
-		return tcp.NewReno, 0
-	case "cubic", "bbr", "dctcp", "vegas", "westwood", "bic", "htcp", "cdg", "nv", "yeah", "illinois", "scalable", "highspeed", "hybla", "lp", "veno":
+	case "dctcp", "vegas", "westwood", "bic", "htcp", "cdg", "nv", "yeah", "illinois", "scalable", "highspeed", "hybla", "lp", "veno":
 		return nil, syscall.EOPNOTSUPP
 	}
 	return nil, syscall.ENOENT
@@ -386,7 +387,7 @@ func (o *tcpOptions) getTCP(name int) (int, syscall.Errno) {
 
 func (o *tcpOptions) congestionName() string {
 	if o.congestion == "" {
-		return "reno"
+		return "cubic"
 	}
 	return o.congestion
 }
