@@ -22,7 +22,7 @@ const (
 type pacer struct {
 	next    clock.Time // when all that was sent is paid for
 	at      clock.Time // timer
-	waiting bool       // Output was held back
+	waiting bool       // Output was held back, and is behind the schedule
 }
 
 // quota returns how many bytes may leave now at so many bytes per second.
@@ -30,8 +30,10 @@ func (p *pacer) quota(now clock.Time, rate int64, mss int) int {
 	if rate <= 0 {
 		return math.MaxInt
 	}
-	if !p.waiting {
-		p.next = max(p.next, now)
+	if !p.next.Before(now) {
+		p.waiting = false // the timer's lateness is made up for
+	} else if !p.waiting {
+		p.next = now
 	}
 	p.next = max(p.next, now.Add(-pacingLateness))
 	// In floating point, as rate times nanoseconds overflows at a few Gbyte/s.
@@ -45,7 +47,6 @@ func (p *pacer) quota(now clock.Time, rate int64, mss int) int {
 
 // sent charges n bytes.
 func (p *pacer) sent(n int, rate int64) {
-	p.waiting = false
 	if rate > 0 {
 		p.next = p.next.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
 	}

@@ -79,6 +79,7 @@ func (c *Conn) rateSample() (s RateSample) {
 // noteAppLimited is called when there is nothing left to send and the window has
 // room.
 func (c *Conn) noteAppLimited() {
+	c.pace.waiting = false // what comes later has not waited for the timer
 	if c.lostOut <= c.retransOut && c.inFlight() < c.cc.Window() {
 		c.rate.appLimited = max(c.delivered+uint64(c.inFlight()), 1)
 	}
