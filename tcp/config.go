@@ -43,6 +43,7 @@ const (
 	retryLimit       = 15
 	orphanRetryLimit = 8
 
+	staleRetry    = 2 * time.Millisecond   // from an ACK that shows an old connection in the way to our next SYN
 	delAckMin     = 40 * time.Millisecond  // RFC 9293, section 3.8.6.3, demands less than 0.5 s
 	delAckMax     = 200 * time.Millisecond //
 	maxQuickAcks  = 16                     // segments acknowledged at once while the peer's window opens
@@ -158,12 +159,15 @@ func (cfg *Config) windowScale() uint8 {
 
 // initialWindow is the window of SYN and SYN-ACK, which is never scaled (RFC
 // 7323, section 2.2), in whole segments as far as there is one.
-func (cfg *Config) initialWindow() int {
+func (cfg *Config) initialWindow() int { return cfg.initialWindowFor(cfg.mss()) }
+
+// initialWindowFor is initialWindow in segments of the given size.
+func (cfg *Config) initialWindowFor(mss int) int {
 	w := min(bufferLimit(cfg.ReceiveBuffer), 65535)
 	if cfg.WindowClamp > 0 {
 		w = min(w, cfg.WindowClamp)
 	}
-	if mss := cfg.mss(); w > mss {
+	if w > mss && mss > 0 {
 		w -= w % mss
 	}
 	return w

@@ -70,6 +70,11 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 	if seg.Flags.Has(ACK) && (!c.iss.Less(seg.Ack) || c.sndNxt.Less(seg.Ack)) {
 		c.reply, c.replyOwed = ResetFor(seg)
+		if c.tries == 0 && c.rtxAt != clock.Never {
+			// An old connection of the peer's is in the way. Once our reset has removed
+			// it, there is no need to wait for the timer: as Linux has it.
+			c.rtxAt = min(c.rtxAt, now.Add(staleRetry))
+		}
 		return
 	}
 	if seg.Flags.Has(RST) {
@@ -215,7 +220,8 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	if len(p) > 0 && (c.orphan || c.readShut && c.state != StateEstablished) {
 		// Nobody will read it: the peer must learn that it is lost (RFC 1122, section
 		// 4.2.2.13; RFC 2525, section 2.17).
-		c.reset(nil)
+		c.die(nil)
+		c.reply, c.replyOwed = ResetFor(seg)
 		return
 	}
 	fin := seg.Flags.Has(FIN)

@@ -66,6 +66,8 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 	}
 	if p.useTS {
 		p.tsRecent = syn.Options.TSVal
+		// Whole segments are shorter by the option, as Linux has it.
+		p.window = uint16(cfg.initialWindowFor(cfg.mss() - 12))
 	}
 }
 
