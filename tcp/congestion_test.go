@@ -68,16 +68,20 @@ func TestCongestionCleanPath(t *testing.T) {
 	}
 }
 
-// Random loss of 1 % is no congestion: BBR keeps most of the link, CUBIC cannot.
+// Random loss of 1 % is no congestion: BBR keeps most of the link, CUBIC cannot. How
+// much, chance decides: two losses among the 86 segments that fill this path are more
+// than the 2 % at which BBR takes a probe for too much. So the mean of seeds counts.
 func TestCongestionRandomLoss(t *testing.T) {
-	const rate = 2_500_000
+	const rate, seeds = 2_500_000, 3
 	share := map[string]float64{}
 	for _, cc := range []string{"cubic", "bbr"} {
-		f := measure(t, cc, 50*time.Millisecond, rate, 0.01, 7)
-		share[cc] = f.share
-		t.Logf("%s: %.1f %% of the link, queue %v, %d timeouts", cc, 100*f.share, f.queue.Round(100*time.Microsecond), f.info.Timeouts)
+		for seed := range uint64(seeds) {
+			f := measure(t, cc, 50*time.Millisecond, rate, 0.01, 7+seed)
+			share[cc] += f.share / seeds
+			t.Logf("%s, seed %d: %.1f %% of the link, queue %v, %d timeouts", cc, 7+seed, 100*f.share, f.queue.Round(100*time.Microsecond), f.info.Timeouts)
+		}
 	}
-	if share["bbr"] < 0.8 || share["bbr"] < 1.5*share["cubic"] {
+	if share["bbr"] < 0.7 || share["bbr"] < 3*share["cubic"] {
 		t.Errorf("%v", share)
 	}
 }
