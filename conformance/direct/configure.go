@@ -5,16 +5,10 @@ import (
 
 	"github.com/netduet/netduet/conformance/sysctl"
 	"github.com/netduet/netduet/direct"
-	"github.com/netduet/netduet/tcp"
 )
 
-// controllers are the congestion controls of our stack by Linux's names.
-var controllers = [...]struct {
-	name string
-	make func() tcp.Controller
-}{
-	{"reno", tcp.NewReno},
-}
+// hasController tells whether our stack has a congestion control of Linux's name.
+func hasController(name string) bool { return name == "cubic" || name == "reno" || name == "bbr" }
 
 // configure makes the stack as the sysctls would make Linux. The notes say what was
 // asked for and is not there; what nobody asked for is not noted.
@@ -25,16 +19,10 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	// The maximum is what auto-tuning grows a buffer to; the handshake's window
 	// begins at the default.
 	t.SendBuffer, t.ReceiveBuffer = c.WMem[2], c.RMem[2]
-	found := false
-	for _, k := range controllers {
-		if k.name == c.CongestionControl {
-			t.Controller, found = k.make, true
-		}
-	}
 	for _, a := range asked {
 		switch {
-		case a.Name == "net.ipv4.tcp_congestion_control" && !found && a.Value == c.CongestionControl:
-			notes = append(notes, fmt.Sprintf("%s=%s: our stack has reno only", a.Name, a.Value))
+		case a.Name == "net.ipv4.tcp_congestion_control" && !hasController(a.Value):
+			notes = append(notes, fmt.Sprintf("%s=%s: our stack has no such congestion control", a.Name, a.Value))
 		case !heeded(a.Name) && !isDefault(a):
 			notes = append(notes, fmt.Sprintf("%s=%s: our stack has no such setting", a.Name, a.Value))
 		}

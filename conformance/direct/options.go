@@ -25,6 +25,7 @@ const (
 	tcpKeepCnt      = 6
 	tcpLinger2      = 8
 	tcpInfo         = 11
+	tcpCongestion   = 13
 	tcpNotSentLowat = 25
 	tcpInq          = 36
 )
@@ -47,6 +48,9 @@ func (s *sockets) begin(k *direct.Socket) error {
 		if err := k.SetSockopt(solTCP, o.name, int32Value(o.value)); err != nil {
 			return errno(err)
 		}
+	}
+	if hasController(c.CongestionControl) {
+		return errno(k.SetSockopt(solTCP, tcpCongestion, []byte(c.CongestionControl)))
 	}
 	return nil
 }
