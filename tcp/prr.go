@@ -66,6 +66,7 @@ func (c *Conn) enterFast(now clock.Time) {
 	c.stats.fastRecoveries++
 	c.cc.OnLoss(now, c.outstanding())
 	c.undoBegin()
+	c.rtxAt = c.retransmitAt(now) // RFC 6675, section 5, step 4.3, lets it: the retransmission gets its whole time
 	c.prrBegin(c.news.delivered)
 	c.prrUpdate(0, false)
 }

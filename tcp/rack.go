@@ -55,8 +55,9 @@ func (c *Conn) rackDelivered(now clock.Time, seg *Segment, r *sentRange, end Seq
 	rtt := now.Sub(r.sentAt)
 	if r.flags&rangeEver != 0 {
 		// The report may be of the original: then it says nothing of the retransmission's
-		// time.
-		if c.useTS && seg.Options.HasTS && int32(seg.Options.TSEcr-c.tsNow(r.sentAt)) < 0 {
+		// time. What SACK reports echoes an older timestamp in any case (RFC 7323, section
+		// 4.3), and is judged by the time it took alone, as Linux does.
+		if end.LessEq(seg.Ack) && c.useTS && seg.Options.HasTS && int32(seg.Options.TSEcr-c.tsNow(r.sentAt)) < 0 {
 			return
 		}
 		if rtt < c.rtt.min {
