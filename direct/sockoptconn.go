@@ -171,7 +171,7 @@ func (c *TCPConn) applyTCP(now clock.Time, name int, value []byte) {
 		}
 	case linuxopt.TCP_CONGESTION:
 		if cc, errno := controllerFor(o.congestion); errno == 0 {
-			c.tc.SetController(cc())
+			c.tc.SetController(now, cc())
 		}
 	}
 }

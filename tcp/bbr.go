@@ -126,6 +126,9 @@ func (b *bbr) Init(now clock.Time, mss int) {
 	b.pacingRate = bbrStartupPacingGain * float64(b.cwnd) * 1000
 }
 
+// TakeOver begins with the other's window; BBR has no threshold.
+func (b *bbr) TakeOver(window, threshold int) { b.cwnd = window }
+
 func (b *bbr) SetMSS(mss int)    { b.mss = mss }
 func (b *bbr) Window() int       { return max(b.cwnd, b.mss) }
 func (b *bbr) Threshold() int    { return infiniteThreshold }

@@ -13,6 +13,9 @@ type Controller interface {
 	// Init is called once, when the connection is synchronised, with the sender's
 	// maximum segment size.
 	Init(now clock.Time, mss int)
+	// TakeOver is called once after Init when the controller replaces another one in a
+	// connection under way: it goes on from that one's window and threshold.
+	TakeOver(window, threshold int)
 	// SetMSS tells a changed maximum segment size.
 	SetMSS(mss int)
 	// Window returns the congestion window: how many bytes may be in flight.

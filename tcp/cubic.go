@@ -51,6 +51,11 @@ func (c *cubic) Init(now clock.Time, mss int) {
 	c.slow.reset()
 }
 
+func (c *cubic) TakeOver(window, threshold int) {
+	c.cwnd = float64(window) / float64(c.mss)
+	c.ssthresh = float64(min(threshold, maxWindow)) / float64(c.mss)
+}
+
 func (c *cubic) SetMSS(mss int) {
 	scale := float64(c.mss) / float64(mss)
 	if c.ssthresh >= maxWindow/float64(c.mss) {

@@ -110,14 +110,14 @@ func (c *Conn) QuickAck() bool { return !c.pingPong }
 // MaxSegment returns how much data a full segment carries.
 func (c *Conn) MaxSegment() int { return c.payloadMSS() }
 
-// SetController replaces the congestion controller of a connection that is not yet
-// synchronised, and reports whether it did.
-func (c *Conn) SetController(cc Controller) bool {
+// SetController replaces the congestion controller. In a connection under way the
+// new one goes on from the old one's window.
+func (c *Conn) SetController(now clock.Time, cc Controller) {
 	if c.state.synchronized() {
-		return false
+		cc.Init(now, c.payloadMSS())
+		cc.TakeOver(c.cc.Window(), c.cc.Threshold())
 	}
 	c.cc = cc
-	return true
 }
 
 // SetDeferAccept makes the record wait for data behind the handshake's ACK, over n

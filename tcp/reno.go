@@ -21,6 +21,8 @@ func (r *reno) Init(now clock.Time, mss int) {
 	r.mss, r.cwnd, r.ssthresh = mss, InitialWindow(mss), infiniteThreshold
 }
 
+func (r *reno) TakeOver(window, threshold int) { r.cwnd, r.ssthresh = window, threshold }
+
 func (r *reno) SetMSS(mss int)    { r.mss = mss }
 func (r *reno) Window() int       { return max(r.cwnd, r.mss) }
 func (r *reno) Threshold() int    { return r.ssthresh }
