@@ -17,15 +17,6 @@ import (
 
 var broadcastAddr = ipv4.Broadcast()
 
-// directedBroadcast returns the last address of p.
-func directedBroadcast(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	return netip.AddrFrom4(b)
-}
-
 // port is a device with the interfaces on it.
 type port struct {
 	st     *Stack

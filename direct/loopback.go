@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/netduet/netduet/ifconf"
 	"github.com/netduet/netduet/netif"
 )
 
@@ -54,7 +55,7 @@ func newLoopback(mem *memory) *loopback {
 // Info implements netif.Device.
 func (l *loopback) Info() netif.Info {
 	return netif.Info{
-		Name: loopbackName, Link: netif.LinkIP, MTU: loopbackMTU,
+		Name: ifconf.LoopbackName, Link: netif.LinkIP, MTU: loopbackMTU,
 		Offloads: netif.TxChecksum | netif.RxChecksum,
 	}
 }

@@ -48,8 +48,8 @@ func TestConfigErrors(t *testing.T) {
 		{"network's own", []Interface{{Device: a, Addrs: prefixes("10.0.0.0/24")}}},
 		{"unicast", []Interface{{Device: a, Addrs: prefixes("127.0.0.1/8")}}},
 		{"already that of", []Interface{{Device: a, Addrs: prefixes("10.0.0.1/24", "10.0.0.1/25")}}},
-		{"not on the link", []Interface{{Device: a, Addrs: prefixes("10.0.0.1/24"), Routes: []Route{{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("10.0.1.1")}}}}},
-		{"our own address", []Interface{{Device: a, Addrs: prefixes("10.0.0.1/24"), Routes: []Route{{netip.MustParsePrefix("0.0.0.0/0"), addrA}}}}},
+		{"not on the link", []Interface{{Device: a, Addrs: prefixes("10.0.0.1/24"), Routes: []Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.0.1.1")}}}}},
+		{"our own address", []Interface{{Device: a, Addrs: prefixes("10.0.0.1/24"), Routes: []Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: addrA}}}}},
 		{"without a destination", []Interface{{Device: a, Routes: []Route{{}}}}},
 	} {
 		_, err := New(&Config{Interfaces: c.ifs, Logger: quiet()})

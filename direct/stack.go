@@ -12,6 +12,7 @@ import (
 
 	"github.com/netduet/netduet/clock"
 	"github.com/netduet/netduet/ifaddr"
+	"github.com/netduet/netduet/ifconf"
 	"github.com/netduet/netduet/internal/dnsclient"
 	"github.com/netduet/netduet/internal/siphash"
 	"github.com/netduet/netduet/ipv4"
@@ -91,7 +92,7 @@ func New(cfg *Config) (*Stack, error) {
 	s.fragments.init(s)
 	s.listeners.init()
 	s.udpSockets.init(s)
-	list := append([]Interface{{Name: loopbackName, Device: newLoopback(s.mem), MTU: loopbackMTU, Addrs: loopbackAddrs()}}, cfg.Interfaces...)
+	list := append([]Interface{{Name: ifconf.LoopbackName, Device: newLoopback(s.mem), MTU: loopbackMTU, Addrs: loopbackAddrs()}}, cfg.Interfaces...)
 	if err := s.addInterfaces(list); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"github.com/netduet/netduet/ifconf"
 	"github.com/netduet/netduet/internal/netapi"
 	ourip "github.com/netduet/netduet/ipv4"
 )
@@ -154,7 +155,7 @@ func (s *Stack) isBroadcast(a netip.Addr) bool {
 	}
 	for _, l := range s.ifaces {
 		for _, p := range l.addrs {
-			if p.Bits() < 31 && a == broadcastOf(p) {
+			if p.Bits() < 31 && a == ifconf.DirectedBroadcast(p) {
 				return true
 			}
 		}

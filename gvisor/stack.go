@@ -21,6 +21,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
 	"github.com/netduet/netduet/ifaddr"
+	"github.com/netduet/netduet/ifconf"
 	"github.com/netduet/netduet/internal/dnsclient"
 	"github.com/netduet/netduet/internal/netapi"
 	"github.com/netduet/netduet/netif"
@@ -153,7 +154,7 @@ func (s *Stack) configure() tcpip.Error {
 
 // addInterfaces makes the interfaces, their addresses and the routes.
 func (s *Stack) addInterfaces() tcpip.Error {
-	if err := s.net.CreateNICWithOptions(loopbackNIC, loopback.New(), stack.NICOptions{Name: loopbackName}); err != nil {
+	if err := s.net.CreateNICWithOptions(loopbackNIC, loopback.New(), stack.NICOptions{Name: ifconf.LoopbackName}); err != nil {
 		return err
 	}
 	if err := s.addAddress(loopbackNIC, loopbackPrefix()); err != nil {
@@ -272,7 +273,7 @@ func (s *Stack) Interfaces() ([]ifaddr.Interface, error) {
 	}
 	defer s.leave()
 	list := []ifaddr.Interface{{
-		Index: int(loopbackNIC), Name: loopbackName, MTU: 65535,
+		Index: int(loopbackNIC), Name: ifconf.LoopbackName, MTU: 65535,
 		Flags: net.FlagUp | net.FlagRunning | net.FlagLoopback,
 		Addrs: []netip.Prefix{loopbackPrefix()},
 	}}

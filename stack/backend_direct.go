@@ -13,11 +13,12 @@ import (
 const Backend = "direct"
 
 func open(ctx context.Context, cfg *Config) (Stack, error) {
-	list, devs, abandon, err := openDevices(ctx, cfg)
+	interfaces, abandon, err := openDevices(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	dc := &direct.Config{
+		Interfaces:   interfaces,
 		DNS:          cfg.DNS,
 		Hosts:        cfg.Hosts,
 		CloseTimeout: cfg.CloseTimeout,
@@ -25,13 +26,6 @@ func open(ctx context.Context, cfg *Config) (Stack, error) {
 		Logger:       cfg.Logger,
 		Clock:        cfg.Clock,
 		Rand:         cfg.Rand,
-	}
-	for i, ic := range list {
-		di := direct.Interface{Name: ic.Name, Device: devs[i], VLAN: ic.VLAN, MTU: ic.MTU, Addrs: ic.Addrs}
-		for _, r := range ic.Routes {
-			di.Routes = append(di.Routes, direct.Route{Dst: r.Dst, Gateway: r.Gateway})
-		}
-		dc.Interfaces = append(dc.Interfaces, di)
 	}
 	s, err := direct.New(dc)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/netduet/netduet/clock"
+	"github.com/netduet/netduet/ifconf"
 	"github.com/netduet/netduet/netif"
 )
 
@@ -87,12 +88,8 @@ type InterfaceConfig struct {
 	Routes []Route
 }
 
-// Route sends packets for Dst to Gateway, or straight onto the link when Gateway
-// is the zero Addr.
-type Route struct {
-	Dst     netip.Prefix
-	Gateway netip.Addr
-}
+// Route is a way to what is not on the link.
+type Route = ifconf.Route
 
 // short reports whether the short form describes an interface.
 func (c *Config) short() bool {

@@ -7,26 +7,26 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/netduet/netduet/ifconf"
 	"github.com/netduet/netduet/netif"
 	"github.com/netduet/netduet/netif/devices"
 )
 
 // openDevices opens what the interfaces of cfg name, for the engines that need
-// devices. The result has one device for each interface: those that name the same
-// device string are VLANs of one device. abandon closes what was opened here, and
-// not the Drivers of the configuration.
-func openDevices(ctx context.Context, cfg *Config) (list []InterfaceConfig, devs []netif.Device, abandon func(), err error) {
+// devices: those that name the same device string are VLANs of one device. abandon
+// closes what was opened here, and not the Drivers of the configuration.
+func openDevices(ctx context.Context, cfg *Config) (interfaces []ifconf.Interface, abandon func(), err error) {
 	opened := make(map[string]netif.Device)
 	abandon = func() {
 		for _, d := range opened {
 			d.Close()
 		}
 	}
-	fail := func(err error) ([]InterfaceConfig, []netif.Device, func(), error) {
+	fail := func(err error) ([]ifconf.Interface, func(), error) {
 		abandon()
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	list = cfg.interfaces()
+	list := cfg.interfaces()
 	if len(list) == 0 {
 		return fail(fmt.Errorf("stack: no network device: the %s backend needs one, such as -dev tap:tap0 (NETDUET_DEVICE, Config.Device)", Backend))
 	}
@@ -45,9 +45,11 @@ func openDevices(ctx context.Context, cfg *Config) (list []InterfaceConfig, devs
 			}
 			opened[ic.Device] = dev
 		}
-		devs = append(devs, dev)
+		interfaces = append(interfaces, ifconf.Interface{
+			Name: ic.Name, Device: dev, VLAN: ic.VLAN, MTU: ic.MTU, Addrs: ic.Addrs, Routes: ic.Routes,
+		})
 	}
-	return list, devs, abandon, nil
+	return interfaces, abandon, nil
 }
 
 // addrsOn returns our addresses on all interfaces of a device.
