@@ -1,7 +1,8 @@
 // Netduet shows and runs programs on a network of their own.
 //
 //	netduet demo     the whole thing on this machine, in one command
-//	netduet run      a program on a tap, as its own process without privilege
+//	netduet run      a program on a tap, as its own process without privilege, or on
+//	                 a device that it opens itself
 //	netduet pkt      packet-level scripts against our stack, or against Linux
 //	netduet version
 //
@@ -35,7 +36,7 @@ the host's sockets.
 
 usage:
 	netduet demo [flags]                        show it on this machine
-	netduet run [flags] PACKAGE|BINARY [args]   run a program on a tap
+	netduet run [flags] PACKAGE|BINARY [args]   run a program on a tap, or on xen:0
 	netduet pkt [flags] FILE|DIR...             play packet-level scripts
 	netduet version                             say what this is
 	netduet help                                this text

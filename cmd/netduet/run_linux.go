@@ -23,6 +23,7 @@ import (
 // runConfig is what `netduet run` was asked for.
 type runConfig struct {
 	dev, backend, user string
+	scheme             string       // of a device that the program opens itself
 	addr               netip.Prefix // the program's
 	gateway            netip.Addr
 	kernel             netip.Prefix // the kernel's side's
@@ -35,7 +36,7 @@ func parseRun(args []string) (*runConfig, error) {
 	fs := newFlags("run", "run [flags] PACKAGE|BINARY [args]")
 	c := &runConfig{}
 	var addr, gw string
-	fs.StringVar(&c.dev, "dev", "tap0", "the tap's `name`; it is made unless it exists, and then removed at the end")
+	fs.StringVar(&c.dev, "dev", "tap0", "the tap's `name`; it is made unless it exists, and then removed at the end. Or xen:0 or packet:eth0, which the program opens itself: for xen it needs /dev/xen/{xenbus,evtchn,gntalloc}, and stays root, but without capabilities, where they are root's alone; for packet it keeps CAP_NET_RAW")
 	fs.StringVar(&addr, "addr", "", "the program's `address` with its prefix length, such as 10.0.0.2/24")
 	fs.StringVar(&gw, "gw", "", "the program's default gateway, an `address` of the same subnet")
 	fs.StringVar(&c.backend, "backend", "direct", "who plays when a package is built: direct, gvisor or socket")
@@ -64,11 +65,22 @@ func parseRun(args []string) (*runConfig, error) {
 		}
 		return c, nil
 	}
-	c.dev = strings.TrimPrefix(c.dev, "tap:")
-	if c.dev == "" || strings.ContainsAny(c.dev, ":?%") {
-		return nil, fmt.Errorf("run: -dev takes the name of a tap, such as tap0, and not %q", c.dev)
+	if c.scheme = ownScheme(c.dev); c.scheme != "" {
+		if strings.HasSuffix(c.dev, ":") || strings.HasPrefix(c.dev, c.scheme+":?") {
+			return nil, fmt.Errorf("run: -dev %s names no device: write xen:0 or packet:eth0", c.dev)
+		}
+		for _, f := range []string{"queues", "vnet"} {
+			if given(fs, f) {
+				return nil, fmt.Errorf("run: -%s is for taps: leave it out (%s?queues=2 says it to the program)", f, c.dev)
+			}
+		}
+	} else {
+		c.dev = strings.TrimPrefix(c.dev, "tap:")
+		if c.dev == "" || strings.ContainsAny(c.dev, ":?%") {
+			return nil, fmt.Errorf("run: -dev takes the name of a tap, such as tap0, or a device that the program opens itself, xen:0 or packet:eth0, and not %q", c.dev)
+		}
+		c.tap.Name = c.dev
 	}
-	c.tap.Name = c.dev
 	if addr == "" {
 		return nil, errors.New("run: -addr is missing: the program's address with its prefix length, such as 10.0.0.2/24")
 	}
@@ -76,8 +88,12 @@ func parseRun(args []string) (*runConfig, error) {
 	if c.addr, err = netip.ParsePrefix(addr); err != nil {
 		return nil, fmt.Errorf("run: %q is not an address with a prefix length: write it as 10.0.0.2/24", addr)
 	}
+	// Where there is no kernel's side, it is an example all the same.
 	if c.kernel, err = firstOther(c.addr); err != nil {
-		return nil, fmt.Errorf("run: %w", err)
+		if c.scheme == "" {
+			return nil, fmt.Errorf("run: %w", err)
+		}
+		c.kernel = netip.PrefixFrom(c.addr.Masked().Addr().Next(), c.addr.Bits())
 	}
 	if gw != "" {
 		if c.gateway, err = netip.ParseAddr(gw); err != nil {
@@ -125,6 +141,10 @@ func runProgram(args []string) error {
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
+	who, note, err := c.permit(who)
+	if err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	dir, err := os.MkdirTemp("", "netduet-")
@@ -139,7 +159,16 @@ func runProgram(args []string) error {
 
 	env := os.Environ()
 	var files []*os.File
-	if c.backend != "socket" {
+	device := c.dev
+	switch {
+	case c.backend == "socket":
+	case c.scheme != "":
+		line := fmt.Sprintf("netduet: %s: the program has %v", c.dev, c.addr)
+		if note != "" {
+			line += "; " + note
+		}
+		fmt.Fprintln(os.Stderr, line)
+	default:
 		l, err := setUp(ctx, c)
 		if err != nil {
 			return err
@@ -150,11 +179,14 @@ func runProgram(args []string) error {
 		for i := range files {
 			fds[i] = strconv.Itoa(3 + i)
 		}
-		env = append(env, "NETDUET_DEVICE=fd:"+strings.Join(fds, ","), "NETDUET_ADDR="+c.addr.String())
+		device = "fd:" + strings.Join(fds, ",")
+		fmt.Fprintf(os.Stderr, "netduet: %s: the program has %v, the kernel's side %v\n", l.name, c.addr, l.kernel)
+	}
+	if c.backend != "socket" {
+		env = append(env, "NETDUET_DEVICE="+device, "NETDUET_ADDR="+c.addr.String())
 		if c.gateway.IsValid() {
 			env = append(env, "NETDUET_GATEWAY="+c.gateway.String())
 		}
-		fmt.Fprintf(os.Stderr, "netduet: %s: the program has %v, the kernel's side %v\n", l.name, c.addr, l.kernel)
 	}
 	if ctx.Err() != nil {
 		return exitStatus(130)

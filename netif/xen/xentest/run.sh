@@ -70,6 +70,7 @@ gunzip -c "$r"/boot/xen-*-amd64.gz >"$cache/xen.elf"
 (cd "$root" && CGO_ENABLED=0 go build -trimpath -o "$cache/probe" ./netif/xen/xentest/probe)
 (cd "$root" && CGO_ENABLED=0 go build -trimpath -tags netdirect -o "$cache/echo" ./examples/echo)
 (cd "$root" && CGO_ENABLED=0 go build -trimpath -tags netdirect -o "$cache/httpd" ./examples/httpd)
+(cd "$root" && CGO_ENABLED=0 go build -trimpath -ldflags=-s -tags netsocket -o "$cache/netduet" ./cmd/netduet)
 say "binaries built"
 
 # --- dom0's initial file system
@@ -78,7 +79,7 @@ rm -rf "$d"
 mkdir -p "$d/bin" "$d/modules" "$d/lib64" "$d/lib/x86_64-linux-gnu" "$d/usr/lib/xen-$xen/bin"
 cp "$r/bin/busybox" "$d/bin/"
 cp "$here/dom0-init" "$d/init"
-cp "$cache/probe" "$cache/echo" "$cache/httpd" "$d/"
+cp "$cache/probe" "$cache/echo" "$cache/httpd" "$cache/netduet" "$d/"
 for m in xenfs xen-privcmd xen-evtchn xen-gntalloc xen-gntdev xen-netback; do
 	cp "$(find "$r/lib/modules" -name "$m.ko" | head -1)" "$d/modules/"
 done
@@ -90,7 +91,7 @@ if [ "$mode" != self ]; then
 	mkdir -p "$u/bin" "$u/modules" "$d/guest" "$d/etc/xen/scripts"
 	cp "$r/bin/busybox" "$u/bin/"
 	cp "$here/guest-init" "$u/init"
-	cp "$cache/probe" "$cache/echo" "$u/"
+	cp "$cache/probe" "$cache/echo" "$cache/netduet" "$u/"
 	for m in xen-evtchn xen-gntalloc; do
 		cp "$(find "$r/lib/modules" -name "$m.ko" | head -1)" "$u/modules/"
 	done

@@ -47,6 +47,19 @@ func device(name, module string) (*os.File, error) {
 	return nil, fmt.Errorf("xen: %w", err)
 }
 
+// Check opens and closes what a front end needs: xenbus, evtchn and gntalloc. Its
+// error says what is missing, and what to do.
+func Check() error {
+	for _, d := range [...][2]string{{"xenbus", "xenfs"}, {"evtchn", "xen-evtchn"}, {"gntalloc", "xen-gntalloc"}} {
+		f, err := device(d[0], d[1])
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	return nil
+}
+
 // Transport is an open connection to the kernel.
 type Transport struct {
 	store *store
