@@ -94,7 +94,7 @@ func (b *Backend) multicast(add bool, a ethernet.Addr) bool {
 		delete(b.filter.want, a)
 		return true
 	}
-	if len(b.filter.want) >= maxMulticast {
+	if _, ok := b.filter.want[a]; !ok && len(b.filter.want) >= maxMulticast {
 		return false
 	}
 	b.filter.want[a] = struct{}{}

@@ -21,6 +21,15 @@
 // far end takes them; where it does not (that can change when a back end restarts),
 // they are completed and cut here.
 //
+// # Multicast
+//
+// A Backend offers multicast control: a guest that requests it sees no frame to a
+// group but those that it added, 64 at most. A Frontend never requests it. A
+// netif.Device is not told which groups its user listens to, and a guest that asked
+// without adding the solicited-node groups of its addresses (RFC 4861, section 7.2.2)
+// would not be found by its IPv6 neighbours. It sees every group, as on a wire, and
+// the stack drops what it has no use for.
+//
 // # Connection
 //
 // One goroutine for each device follows the xenbus states. A Frontend survives its

@@ -206,7 +206,8 @@ type fakeFrontend struct {
 	ch             transport.Channel
 }
 
-func fakeFront(t testing.TB, h *memory.Hypervisor, v xen.Vif) *fakeFrontend {
+// fakeFront connects, with a request for multicast control or without.
+func fakeFront(t testing.TB, h *memory.Hypervisor, v xen.Vif, multicast bool) *fakeFrontend {
 	t.Helper()
 	f := &fakeFrontend{d: h.Domain(v.Frontend)}
 	must := func(r transport.Region, err error) transport.Region {
@@ -228,7 +229,8 @@ func fakeFront(t testing.TB, h *memory.Hypervisor, v xen.Vif) *fakeFrontend {
 	s := f.d.Store()
 	for k, val := range map[string]string{
 		"tx-ring-ref": fmt.Sprint(tx.Refs()[0]), "rx-ring-ref": fmt.Sprint(rx.Refs()[0]), "event-channel": fmt.Sprint(f.ch.Port()),
-		"request-rx-copy": "1", "feature-sg": "1", "feature-gso-tcpv4": "1", "feature-rx-notify": "1", "request-multicast-control": "1",
+		"request-rx-copy": "1", "feature-sg": "1", "feature-gso-tcpv4": "1", "feature-rx-notify": "1",
+		"request-multicast-control": map[bool]string{false: "0", true: "1"}[multicast],
 	} {
 		s.Write(v.FrontendPath()+"/"+k, val)
 	}
@@ -248,7 +250,7 @@ func FuzzHostileFrontend(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			front := fakeFront(t, h, vif)
+			front := fakeFront(t, h, vif, true)
 			synctest.Wait()
 			if dev.Stats().Connects != 1 {
 				t.Fatal("not connected")
@@ -419,7 +421,7 @@ func TestBrokenBackend(t *testing.T) {
 func TestBrokenFrontend(t *testing.T) {
 	bubble(t, func(t *testing.T, h *memory.Hypervisor, v xen.Vif) {
 		b := backend(t, h, 2)
-		fake := fakeFront(t, h, v)
+		fake := fakeFront(t, h, v, true)
 		synctest.Wait()
 		fake.tx.Reserve(1)
 		fake.tx.Put(0, ring.Slot{uint32(fake.mem.Refs()[0]), 4 << 16, 5000 << 16}) // more follows, but does not
@@ -450,7 +452,7 @@ func TestBrokenFrontend(t *testing.T) {
 func TestMalformedRequests(t *testing.T) {
 	bubble(t, func(t *testing.T, h *memory.Hypervisor, v xen.Vif) {
 		b := backend(t, h, 2)
-		g := fakeFront(t, h, v)
+		g := fakeFront(t, h, v, true)
 		synctest.Wait()
 		ref := uint32(g.mem.Refs()[3])
 		one := func(ref, offset, flags, size uint32) []ring.Slot {
