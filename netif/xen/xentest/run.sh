@@ -91,7 +91,7 @@ if [ "$mode" != self ]; then
 	mkdir -p "$u/bin" "$u/modules" "$d/guest" "$d/etc/xen/scripts"
 	cp "$r/bin/busybox" "$u/bin/"
 	cp "$here/guest-init" "$u/init"
-	cp "$cache/probe" "$cache/echo" "$cache/netduet" "$u/"
+	cp "$cache/probe" "$cache/echo" "$u/"
 	for m in xen-evtchn xen-gntalloc; do
 		cp "$(find "$r/lib/modules" -name "$m.ko" | head -1)" "$u/modules/"
 	done
