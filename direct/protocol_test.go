@@ -121,48 +121,6 @@ func (p *rawPeer) drain() (list []rawSegment) {
 	}
 }
 
-func TestSynFlood(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s, p := newRaw(t, nil, nil)
-		defer s.Close()
-		l, err := s.ListenTCP("tcp", netip.MustParseAddrPort("0.0.0.0:7"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		const extra = 500
-		p.arp(&arp.Packet{Op: arp.OpRequest, SenderHW: p.dev.Info().MAC, SenderIP: addrB, TargetIP: addrA})
-		for i := range listenBacklog + extra {
-			p.tcp(uint16(1000+i), 7, tcp.Reply{Seq: 1, Flags: tcp.SYN, Window: 1000}, nil)
-			if i%100 == 0 {
-				p.drain()
-			}
-		}
-		p.drain()
-		st := s.Stats().TCP
-		if st.HalfOpen != listenBacklog || st.SynEvicted != extra {
-			t.Errorf("%d half-open, %d given up, want %d and %d", st.HalfOpen, st.SynEvicted, listenBacklog, extra)
-		}
-		// The newest still gets in.
-		p.tcp(60000, 7, tcp.Reply{Seq: 1, Flags: tcp.SYN, Window: 1000}, nil)
-		segs := p.drain()
-		if len(segs) != 1 || segs[0].Flags != tcp.SYN|tcp.ACK {
-			t.Fatalf("%+v", segs)
-		}
-		p.tcp(60000, 7, tcp.Reply{Seq: 2, Ack: segs[0].Seq.Add(1), Flags: tcp.ACK, Window: 1000}, nil)
-		c, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Close()
-		// Without an answer all of them are forgotten.
-		time.Sleep(2 * time.Minute)
-		p.drain()
-		if n := s.Stats().TCP.HalfOpen; n != 0 {
-			t.Errorf("%d are still half-open", n)
-		}
-	})
-}
-
 func TestAcceptQueue(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s, p := newRaw(t, nil, nil)
