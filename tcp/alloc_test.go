@@ -23,12 +23,11 @@ func (m *freelist) Put(c *Chunk) { m.free = append(m.free, c) }
 
 // link is two connections and nothing between them.
 type link struct {
-	now    clock.Time
-	a, b   Conn
-	batch  *Batch
-	frame  []byte
-	frames int
-	buf    []byte
+	now   clock.Time
+	a, b  Conn
+	batch *Batch
+	frame []byte
+	buf   []byte
 }
 
 func newLink(tb testing.TB, gso int) *link {

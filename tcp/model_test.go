@@ -35,12 +35,10 @@ type model struct {
 	iss, irs Seq
 	wrote    int
 	read     int
-	sentEnd  Seq
 	edge     Seq
 	edgeSet  bool
 	ack      Seq
 	hold     bool
-	shrunk   bool
 	views    [][]byte
 	copies   [][]byte
 }

@@ -36,7 +36,6 @@ type wire struct {
 	wrote    int // bytes of the pattern written
 	edge     Seq // right edge on the wire
 	edgeSet  bool
-	scale    int
 	tlp      bool // with tail loss probes, which would come before the timeouts that most tests are about
 }
 

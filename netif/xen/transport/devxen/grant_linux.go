@@ -19,7 +19,7 @@ import (
 const (
 	gntallocAlloc   = 24<<16 | 'G'<<8 | 5
 	gntallocDealloc = 16<<16 | 'G'<<8 | 6
-	gntdevMap       = 24<<16 | 'G'<<8 | 0
+	gntdevMap       = 24<<16 | 'G'<<8 // number 0
 	gntdevUnmap     = 16<<16 | 'G'<<8 | 1
 	gntdevCopy      = unsafe.Sizeof(copyRequest{})<<16 | 'G'<<8 | 8
 

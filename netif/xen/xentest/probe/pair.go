@@ -95,7 +95,7 @@ func across(ctx context.Context, from, to netif.Device, i int) (int, error) {
 	q := from.Queues()[i%len(from.Queues())]
 	n, err := q.Write([]netif.Frame{{Fragments: [][]byte{h, payload}, Meta: m}})
 	if err != nil || n != 1 {
-		return 0, fmt.Errorf("Write: %d, %w", n, err)
+		return 0, fmt.Errorf("a write took %d frames: %w", n, err)
 	}
 	var bufs [1]*netif.Buf
 	for range 2000 {
