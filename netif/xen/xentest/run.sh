@@ -11,7 +11,7 @@
 #	XENTEST_CACHE=DIR                     where packages and images go (default:
 #	                                      ~/.cache/netduet-xen), about 250 MB
 #	XENTEST_MIB=64                        how much goes through the echo server
-#	XENTEST_MEM=MIB                       memory of the machine (448, with a guest 768)
+#	XENTEST_MEM=MIB                       memory of the machine (448, with a guest 832)
 #	XENTEST_LIMIT=300                     seconds for QEMU
 #
 # Needs Debian 12 or what has its packages: qemu-system-x86, cpio, gcc's libgcc_s and
@@ -24,10 +24,10 @@ cache=${XENTEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/netduet-xen}
 mode=${XENTEST_MODE:-self}
 case $mode in
 self) mem=448 ;;
-guest | all) mem=768 ;;
+guest | all) mem=832 ;;
 *) echo "xentest: XENTEST_MODE is self, guest or all" >&2; exit 2 ;;
 esac
-mem=${XENTEST_MEM:-$mem} guestmem=128
+mem=${XENTEST_MEM:-$mem} guestmem=192 # an initramfs may fill half of it
 began=$SECONDS
 say() { echo "xentest: [$((SECONDS - began)) s] $*"; }
 die() { echo "xentest: $*" >&2; exit 2; }
@@ -91,7 +91,7 @@ if [ "$mode" != self ]; then
 	mkdir -p "$u/bin" "$u/modules" "$d/guest" "$d/etc/xen/scripts"
 	cp "$r/bin/busybox" "$u/bin/"
 	cp "$here/guest-init" "$u/init"
-	cp "$cache/probe" "$cache/echo" "$u/"
+	cp "$cache/probe" "$cache/echo" "$cache/netduet" "$u/"
 	for m in xen-evtchn xen-gntalloc; do
 		cp "$(find "$r/lib/modules" -name "$m.ko" | head -1)" "$u/modules/"
 	done
