@@ -3,7 +3,10 @@ package netiftest
 import (
 	"context"
 	"errors"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -363,7 +366,8 @@ func checkReadAfterClose(l *link) {
 func checkGoroutines(l *link) {
 	l.a.Close()
 	l.b.Close()
-	before := runtime.NumGoroutine()
+	// By name and not by number: those that are just ending would hide a new one.
+	before := goroutines()
 	l.open()
 	l.alive()
 	results := make(chan error)
@@ -381,16 +385,37 @@ func checkGoroutines(l *link) {
 			l.Error(err)
 		}
 	}
-	// A goroutine that ends is counted for a moment longer.
+	// A goroutine that ends is seen for a moment longer.
 	for deadline := time.Now().Add(l.cfg.Timeout); ; time.Sleep(time.Millisecond) {
-		n := runtime.NumGoroutine()
-		if n <= before {
+		after := goroutines()
+		for id := range before {
+			delete(after, id)
+		}
+		if len(after) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			stacks := make([]byte, 1<<16)
-			stacks = stacks[:runtime.Stack(stacks, true)]
-			l.Fatalf("%d goroutines before, %d after Close of both devices:\n%s", before, n, stacks)
+			stacks := slices.Collect(maps.Values(after))
+			l.Fatalf("%d goroutines are left after Close of both devices:\n%s", len(after), strings.Join(stacks, "\n\n"))
 		}
 	}
+}
+
+// goroutines returns the stack of each goroutine by its number.
+func goroutines() map[string]string {
+	stacks := make([]byte, 1<<16)
+	for {
+		n := runtime.Stack(stacks, true)
+		if n < len(stacks) {
+			stacks = stacks[:n]
+			break
+		}
+		stacks = make([]byte, 2*len(stacks))
+	}
+	all := make(map[string]string)
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		id, _, _ := strings.Cut(stack, " [")
+		all[id] = stack
+	}
+	return all
 }

@@ -378,7 +378,10 @@ func checkShortWrite(l *link) {
 			}
 			taken = most
 		}
-		// A short Write is worth repeating once somebody reads.
+		// A short Write is worth repeating once somebody reads. The channel is asked for
+		// while the device is full: a sender that is slower than the reader below never
+		// has to wait for it.
+		free := q.Writable()
 		rest := frames[taken:min(taken+500, most)]
 		total := taken + len(rest)
 		end := frame(from, to, 1<<30, size)
@@ -390,10 +393,25 @@ func checkShortWrite(l *link) {
 			if err := <-done; err != nil {
 				l.Fatal(err)
 			}
-			return
+		} else {
+			l.drain(r, done, want[:total], q, end)
 		}
-		l.drain(r, done, want[:total], q, end)
+		if short {
+			l.becomes(free, "everything was read and the full device is not writable again")
+		}
 	})
+}
+
+// becomes waits for a channel to be closed.
+func (l *link) becomes(closed <-chan struct{}, otherwise string) {
+	l.Helper()
+	ctx, cancel := l.timeout()
+	defer cancel()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		l.Fatal(otherwise)
+	}
 }
 
 // checkNoSpin sees to it that a full device does not call itself writable all the

@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,7 +50,7 @@ func newWater(cfg *Config) (*watered, error) {
 		ifce.Close()
 		return nil, fmt.Errorf("tap: water gave a %T where a file was expected", ifce.ReadWriteCloser)
 	}
-	w := &watered{conn: f, name: ifce.Name()}
+	w := &watered{conn: reasoned{f}, name: ifce.Name()}
 	if err := w.settle(f); err != nil {
 		f.Close()
 		return nil, err
@@ -86,4 +87,24 @@ func (w *watered) settle(f *os.File) error {
 		return err
 	}
 	return inner
+}
+
+// reasoned is the file of a tap whose errors say why. When an interface is taken away
+// while a Read waits, the runtime's poller may see it first, and all it has to say is
+// that the file is "not pollable"; the system call knows more.
+type reasoned struct{ *os.File }
+
+func (f reasoned) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	if err == nil || errors.Is(err, os.ErrClosed) {
+		return n, err
+	}
+	if conn, e := f.SyscallConn(); e == nil {
+		var reason error
+		e = conn.Control(func(fd uintptr) { _, reason = unix.Read(int(fd), p[:1]) })
+		if e == nil && reason != nil && reason != unix.EAGAIN {
+			err = reason
+		}
+	}
+	return n, err
 }
