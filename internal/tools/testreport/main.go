@@ -1,9 +1,15 @@
-// Command testreport reads the output of go test -json from its standard input,
-// prints what go test prints without -json, and fails if a test failed, or was
-// skipped without standing in the list of skips that are allowed.
+// Command testreport runs go test, prints what it prints, and fails if a test failed,
+// or was skipped without standing in the list of skips that are allowed:
 //
-// A line of the list is a package, a slash-separated test name, and behind a # the
-// reason. Both names are path.Match patterns.
+//	testreport [-skips FILE] [-again FILE] PACKAGES... [-- FLAGS OF GO TEST...]
+//
+// A line of either list is a package, a slash-separated test name, and behind a # the
+// reason. Both names are path.Match patterns. The list -again has tests that ask
+// something outside of the program how long it takes: a kernel, another engine in real
+// time, an emulated machine. Such a test, if it fails on a machine that is busy with
+// something else, is run once more by itself; it fails if it fails again, and if it
+// panicked or raced it has failed. Nothing else has a second chance, and each that was
+// used is printed.
 package main
 
 import (
@@ -12,26 +18,25 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"path"
-	"sort"
+	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 )
 
-type event struct {
-	Action, Package, Test, Output string
-	Elapsed                       float64
-}
-
-type rule struct{ pkg, test string }
-
 func main() {
-	list := flag.String("skips", "", "file with the skips that are allowed")
+	skips := flag.String("skips", "", "file with the skips that are allowed")
+	again := flag.String("again", "", "file with the tests that are run once more if they fail")
 	verbose := flag.Bool("v", false, "print the output of passing tests too")
 	flag.Parse()
-	rules, err := readRules(*list)
-	if err == nil {
-		err = run(os.Stdin, os.Stdout, rules, *verbose)
+	c := check{out: os.Stdout, verbose: *verbose, goTest: goTest}
+	var err error
+	if c.skips, err = readRules(*skips); err == nil {
+		if c.again, err = readRules(*again); err == nil {
+			err = c.run(flag.Args())
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
@@ -39,102 +44,141 @@ func main() {
 	}
 }
 
-func readRules(name string) ([]rule, error) {
-	if name == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(name)
+// goTest runs go test -json and gives its output to read. That it fails is in what it
+// printed.
+func goTest(args []string, read func(io.Reader) error) error {
+	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var rules []rule
-	for i, line := range strings.Split(string(b), "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		f := strings.Fields(line)
-		switch len(f) {
-		case 0:
-		case 2:
-			rules = append(rules, rule{f[0], f[1]})
-		default:
-			return nil, fmt.Errorf("%s:%d: want a package and a test", name, i+1)
-		}
+	if err := cmd.Start(); err != nil {
+		return err
 	}
-	return rules, nil
+	err = read(out)
+	io.Copy(io.Discard, out)
+	if e := cmd.Wait(); e != nil && cmd.ProcessState.ExitCode() != 1 {
+		return fmt.Errorf("go test: %w", e)
+	}
+	return err
 }
 
-func allowed(rules []rule, e event) bool {
-	for _, r := range rules {
-		pkg, _ := path.Match(r.pkg, e.Package)
-		test, _ := path.Match(r.test, e.Test)
-		if pkg && test {
-			return true
-		}
-	}
-	return false
+// check is one call of the command.
+type check struct {
+	out          io.Writer
+	verbose      bool
+	skips, again []rule
+	goTest       func(args []string, read func(io.Reader) error) error
 }
 
-func run(in io.Reader, out io.Writer, rules []rule, verbose bool) error {
-	type key struct{ pkg, test string }
-	output := map[key][]string{}
-	var failed, skipped []string
-	passed := 0
+// run tests the packages of args, by the flags behind their "--".
+func (c *check) run(args []string) error {
+	packages, flags := args, []string(nil)
+	if i := slices.Index(args, "--"); i >= 0 {
+		packages, flags = args[:i], args[i+1:]
+	}
+	all := results{}
+	if err := c.goTest(slices.Concat(packages, flags), func(r io.Reader) error { return c.read(r, all) }); err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("no test ran")
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(all)) {
+		names := all[pkg].secondChance(c.again, pkg)
+		if len(names) == 0 {
+			continue
+		}
+		fmt.Fprintf(c.out, "AGAIN %s %s\n", pkg, strings.Join(names, " "))
+		for i, n := range names {
+			names[i] = regexp.QuoteMeta(n)
+		}
+		second := results{}
+		pattern := "^(" + strings.Join(names, "|") + ")$"
+		if err := c.goTest(slices.Concat([]string{pkg}, flags, []string{"-count=1", "-run=" + pattern}), func(r io.Reader) error { return c.read(r, second) }); err != nil {
+			return err
+		}
+		all[pkg] = all[pkg].replaced(second[pkg])
+	}
+	return c.verdict(all)
+}
+
+// verdict prints the sums.
+func (c *check) verdict(all results) error {
+	passed, failed, skipped := 0, 0, 0
+	for _, pkg := range slices.Sorted(maps.Keys(all)) {
+		p := all[pkg]
+		if p.failed {
+			failed++
+			fmt.Fprintln(c.out, "FAILED", pkg)
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.tests)) {
+			switch t := p.tests[name]; t.action {
+			case "pass":
+				passed++
+			case "fail":
+				failed++
+				fmt.Fprintln(c.out, "FAILED", pkg, name)
+			case "skip":
+				if !allowed(c.skips, pkg, name) {
+					skipped++
+					fmt.Fprintf(c.out, "SKIPPED without leave %s %s: %s\n", pkg, name, strings.TrimSpace(t.output))
+				}
+			}
+		}
+	}
+	fmt.Fprintf(c.out, "%d passed, %d failed, %d skipped without leave\n", passed, failed, skipped)
+	switch {
+	case failed > 0:
+		return fmt.Errorf("%d failed", failed)
+	case skipped > 0:
+		return fmt.Errorf("%d skipped that may not be", skipped)
+	case passed == 0:
+		return fmt.Errorf("no test ran")
+	}
+	return nil
+}
+
+// event is a line of go test -json.
+type event struct{ Action, Package, Test, Output string }
+
+// read collects what go test -json says, and prints what concerns packages and tests
+// that fail.
+func (c *check) read(in io.Reader, all results) error {
 	scan := bufio.NewScanner(in)
 	scan.Buffer(nil, 16<<20)
 	for scan.Scan() {
 		var e event
 		if json.Unmarshal(scan.Bytes(), &e) != nil {
-			fmt.Fprintln(out, scan.Text()) // the go command's own words, such as build errors
+			fmt.Fprintln(c.out, scan.Text()) // the go command's own words, such as build errors
 			continue
 		}
-		k := key{e.Package, e.Test}
+		if e.Package == "" {
+			fmt.Fprint(c.out, e.Output) // of a build
+			continue
+		}
+		p := all.of(e.Package)
 		switch e.Action {
 		case "output":
-			if e.Test == "" && !strings.HasPrefix(e.Output, "PASS") || verbose {
-				fmt.Fprint(out, e.Output)
-			} else {
-				output[k] = append(output[k], e.Output)
+			if e.Test == "" && !strings.HasPrefix(e.Output, "PASS") || c.verbose {
+				fmt.Fprint(c.out, e.Output)
 			}
-		case "build-output":
-			fmt.Fprint(out, e.Output)
+			p.output(e.Test, e.Output)
 		case "pass", "fail", "skip":
 			if e.Test == "" {
-				if e.Action == "fail" {
-					failed = append(failed, e.Package)
-				}
+				p.failed = e.Action == "fail"
 				continue
 			}
-			switch e.Action {
-			case "pass":
-				passed++
-			case "fail":
-				failed = append(failed, e.Package+" "+e.Test)
-				fmt.Fprint(out, strings.Join(output[k], ""))
-			case "skip":
-				if !allowed(rules, e) {
-					skipped = append(skipped, e.Package+" "+e.Test+": "+strings.TrimSpace(strings.Join(output[k], " ")))
-				}
+			t := p.test(e.Test)
+			t.action = e.Action
+			if e.Action == "fail" && !c.verbose {
+				fmt.Fprint(c.out, t.output)
 			}
-			delete(output, k)
+			if e.Action != "skip" {
+				t.output = ""
+			}
 		}
 	}
-	if err := scan.Err(); err != nil {
-		return err
-	}
-	sort.Strings(failed)
-	for _, f := range failed {
-		fmt.Fprintln(out, "FAILED", f)
-	}
-	for _, s := range skipped {
-		fmt.Fprintln(out, "SKIPPED without leave", s)
-	}
-	fmt.Fprintf(out, "%d passed, %d failed, %d skipped without leave\n", passed, len(failed), len(skipped))
-	switch {
-	case len(failed) > 0:
-		return fmt.Errorf("%d failed", len(failed))
-	case len(skipped) > 0:
-		return fmt.Errorf("%d skipped that may not be", len(skipped))
-	case passed == 0:
-		return fmt.Errorf("no test ran")
-	}
-	return nil
+	return scan.Err()
 }
