@@ -2,7 +2,6 @@ package direct
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -30,42 +29,18 @@ func endpoint(transport, network string, f flow) netapi.Endpoint {
 // fail for want of IPv6), as net.Dialer.DialContext does. The connection is a
 // *TCPConn or a *UDPConn.
 func (s *Stack) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	d := netapi.Dialer{
-		DialOne:  s.dialOne,
-		Lookup:   s.dns.LookupNetIP,
-		Families: s.families(),
-	}
-	return d.DialContext(ctx, network, address)
+	return s.dialer().DialContext(ctx, network, address)
 }
 
 // Dial is the native form of DialContext: it connects to raddr, without resolving
 // anything. The zero laddr, or an unspecified address or port 0 in it, leaves the
 // choice to the stack.
 func (s *Stack) Dial(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error) {
-	n, err := netapi.ParseNetwork(network)
-	if err != nil {
-		return nil, netapi.DialError(network, laddr, raddr, err)
-	}
-	raddr = netip.AddrPortFrom(raddr.Addr().Unmap(), raddr.Port())
-	local := netip.AddrPortFrom(laddr.Addr().Unmap(), laddr.Port())
-	if !raddr.IsValid() {
-		return nil, netapi.DialError(network, laddr, raddr, netapi.ErrMissingAddress)
-	}
-	if raddr.Addr().IsUnspecified() {
-		raddr = netip.AddrPortFrom(s.families().Loopback(), raddr.Port())
-	}
-	if !s.families().Has(raddr.Addr()) || n.Want == '6' {
-		return nil, netapi.DialError(network, laddr, raddr, netapi.Syscall(netapi.CallSocket, syscall.EAFNOSUPPORT))
-	}
-	c, err := s.dialOne(ctx, network, local, raddr)
-	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			return nil, err
-		}
-		return nil, netapi.DialError(network, laddr, raddr, err)
-	}
-	return c, nil
+	return s.dialer().DialAddrPort(ctx, network, laddr, raddr)
+}
+
+func (s *Stack) dialer() *netapi.Dialer {
+	return &netapi.Dialer{DialOne: s.dialOne, Lookup: s.dns.LookupNetIP, Families: s.families()}
 }
 
 // dialOne is the netapi.Dialer's DialOne.
@@ -74,7 +49,7 @@ func (s *Stack) dialOne(ctx context.Context, network string, laddr, raddr netip.
 		return nil, err
 	}
 	if !s.background.enter() {
-		return nil, closedErr(netapi.OpDial, network)
+		return nil, netapi.ClosedError(netapi.OpDial, network)
 	}
 	defer s.background.leave()
 	if network[:3] == "udp" {
@@ -89,18 +64,6 @@ func (s *Stack) dialOne(ctx context.Context, network string, laddr, raddr netip.
 		return nil, err
 	}
 	return c, nil
-}
-
-// closedErr is what a call of a closed stack fails with: it is nobody's address that
-// is at fault.
-func closedErr(op, network string) error { return netapi.OpError(op, network, nil, nil, errClosed) }
-
-// listenErr wraps the cause of a failed Listen.
-func listenErr(network string, b netapi.Bind, err error) error {
-	if err == errClosed {
-		return closedErr(netapi.OpListen, network)
-	}
-	return netapi.ListenError(network, b.Asked, err)
 }
 
 // pathErr is what bind or connect would say of a path that was not found.
@@ -167,7 +130,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 		switch {
 		case c.stackClosed:
 			c.mu.Unlock()
-			return nil, closedErr(netapi.OpDial, network)
+			return nil, netapi.ClosedError(netapi.OpDial, network)
 		case c.tc.Established():
 			// It may have ended since, too: then the first Read or Write tells.
 			c.mu.Unlock()
@@ -193,7 +156,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 			c.mu.Lock()
 			c.discard()
 			c.mu.Unlock()
-			return nil, closedErr(netapi.OpDial, network)
+			return nil, netapi.ClosedError(netapi.OpDial, network)
 		}
 		c.writable.waiting = false
 	}
@@ -210,13 +173,9 @@ func (c *TCPConn) discard() {
 // Listen announces on a local TCP address, as net.ListenConfig.Listen does. The
 // listener is a *TCPListener.
 func (s *Stack) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	b, err := netapi.ResolveListen(ctx, network, address, s.families(), s.dns.LookupNetIP)
+	l, err := s.tcpListener().Listen(ctx, network, address)
 	if err != nil {
 		return nil, err
-	}
-	l, err := s.listenTCP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
 	}
 	return l, nil
 }
@@ -224,18 +183,11 @@ func (s *Stack) Listen(ctx context.Context, network, address string) (net.Listen
 // ListenTCP is the native form of Listen: it resolves nothing. The zero laddr means
 // any address and port.
 func (s *Stack) ListenTCP(network string, laddr netip.AddrPort) (*TCPListener, error) {
-	if n, err := netapi.ParseNetwork(network); err == nil && !n.TCP {
-		return nil, netapi.ListenError(network, laddr, net.UnknownNetworkError(network))
-	}
-	b, err := netapi.BindAddrPort(network, laddr, s.families())
-	if err != nil {
-		return nil, err
-	}
-	l, err := s.listenTCP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
-	}
-	return l, nil
+	return s.tcpListener().ListenAddrPort(network, laddr)
+}
+
+func (s *Stack) tcpListener() netapi.Listener[*TCPListener] {
+	return netapi.Listener[*TCPListener]{Families: s.families(), Lookup: s.dns.LookupNetIP, One: s.listenTCP}
 }
 
 func (s *Stack) listenTCP(network string, b netapi.Bind) (*TCPListener, error) {
@@ -264,31 +216,20 @@ func (s *Stack) newListener(network string, addr netip.AddrPort, backlog int, o 
 // ListenPacket announces on a local UDP address, as net.ListenConfig.ListenPacket
 // does. The connection is a *UDPConn.
 func (s *Stack) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	b, err := netapi.ResolveListenPacket(ctx, network, address, s.families(), s.dns.LookupNetIP)
+	c, err := s.udpListener().Listen(ctx, network, address)
 	if err != nil {
 		return nil, err
-	}
-	c, err := s.listenUDP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
 	}
 	return c, nil
 }
 
 // ListenUDP is the native form of ListenPacket: it resolves nothing.
 func (s *Stack) ListenUDP(network string, laddr netip.AddrPort) (*UDPConn, error) {
-	if n, err := netapi.ParseNetwork(network); err == nil && n.TCP {
-		return nil, netapi.ListenError(network, laddr, net.UnknownNetworkError(network))
-	}
-	b, err := netapi.BindAddrPort(network, laddr, s.families())
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.listenUDP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
-	}
-	return c, nil
+	return s.udpListener().ListenAddrPort(network, laddr)
+}
+
+func (s *Stack) udpListener() netapi.Listener[*UDPConn] {
+	return netapi.Listener[*UDPConn]{Packets: true, Families: s.families(), Lookup: s.dns.LookupNetIP, One: s.listenUDP}
 }
 
 // Resolver returns a resolver that asks the configured servers through the stack,

@@ -2,7 +2,6 @@ package gvisor
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -22,45 +21,18 @@ import (
 // fail for want of IPv6), as net.Dialer.DialContext does. The connection is a
 // *TCPConn or a *UDPConn.
 func (s *Stack) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	d := netapi.Dialer{
-		DialOne:  s.dialOne,
-		Lookup:   s.dns.LookupNetIP,
-		Families: s.families(),
-	}
-	return d.DialContext(ctx, network, address)
+	return s.dialer().DialContext(ctx, network, address)
 }
 
 // Dial is the native form of DialContext: it connects to raddr, without resolving
 // anything. The zero laddr, or an unspecified address or port 0 in it, leaves the
 // choice to the stack.
 func (s *Stack) Dial(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error) {
-	fail := func(err error) (net.Conn, error) {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			return nil, err
-		}
-		return nil, netapi.DialError(network, laddr, raddr, err)
-	}
-	n, err := netapi.ParseNetwork(network)
-	if err != nil {
-		return fail(err)
-	}
-	if !raddr.IsValid() {
-		return fail(netapi.ErrMissingAddress)
-	}
-	remote := netip.AddrPortFrom(raddr.Addr().Unmap(), raddr.Port())
-	if remote.Addr().IsUnspecified() {
-		remote = netip.AddrPortFrom(s.families().Loopback(), raddr.Port())
-	}
-	local := netip.AddrPortFrom(laddr.Addr().Unmap(), laddr.Port())
-	if n.Want == '6' || !s.families().Has(remote.Addr()) || local.Addr().Is6() && !local.Addr().IsUnspecified() {
-		return fail(netapi.Syscall(netapi.CallSocket, syscall.EAFNOSUPPORT))
-	}
-	c, err := s.dialOne(ctx, network, local, remote)
-	if err != nil {
-		return fail(err)
-	}
-	return c, nil
+	return s.dialer().DialAddrPort(ctx, network, laddr, raddr)
+}
+
+func (s *Stack) dialer() *netapi.Dialer {
+	return &netapi.Dialer{DialOne: s.dialOne, Lookup: s.dns.LookupNetIP, Families: s.families()}
 }
 
 // dialOne is the netapi.Dialer's DialOne.
@@ -69,7 +41,7 @@ func (s *Stack) dialOne(ctx context.Context, network string, laddr, raddr netip.
 		return nil, err
 	}
 	if !s.enter() {
-		return nil, closedErr(netapi.OpDial, network)
+		return nil, netapi.ClosedError(netapi.OpDial, network)
 	}
 	defer s.leave()
 	if network[:3] == "udp" {
@@ -140,7 +112,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 			return nil, ctx.Err()
 		case <-s.closing:
 			ep.Close()
-			return nil, closedErr(netapi.OpDial, network)
+			return nil, netapi.ClosedError(netapi.OpDial, network)
 		}
 	}
 }
@@ -166,13 +138,9 @@ func (s *Stack) isBroadcast(a netip.Addr) bool {
 // Listen announces on a local TCP address, as net.ListenConfig.Listen does. The
 // listener is a *TCPListener.
 func (s *Stack) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	b, err := netapi.ResolveListen(ctx, network, address, s.families(), s.dns.LookupNetIP)
+	l, err := s.tcpListener().Listen(ctx, network, address)
 	if err != nil {
 		return nil, err
-	}
-	l, err := s.listenTCP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
 	}
 	return l, nil
 }
@@ -180,54 +148,28 @@ func (s *Stack) Listen(ctx context.Context, network, address string) (net.Listen
 // ListenTCP is the native form of Listen: it resolves nothing. The zero laddr means
 // any address and port.
 func (s *Stack) ListenTCP(network string, laddr netip.AddrPort) (*TCPListener, error) {
-	if n, err := netapi.ParseNetwork(network); err == nil && !n.TCP {
-		return nil, netapi.ListenError(network, laddr, net.UnknownNetworkError(network))
-	}
-	b, err := netapi.BindAddrPort(network, laddr, s.families())
-	if err != nil {
-		return nil, err
-	}
-	l, err := s.listenTCP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
-	}
-	return l, nil
+	return s.tcpListener().ListenAddrPort(network, laddr)
+}
+
+func (s *Stack) tcpListener() netapi.Listener[*TCPListener] {
+	return netapi.Listener[*TCPListener]{Families: s.families(), Lookup: s.dns.LookupNetIP, One: s.listenTCP}
 }
 
 // ListenPacket announces on a local UDP address, as net.ListenConfig.ListenPacket
 // does. The connection is a *UDPConn.
 func (s *Stack) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	b, err := netapi.ResolveListenPacket(ctx, network, address, s.families(), s.dns.LookupNetIP)
+	c, err := s.udpListener().Listen(ctx, network, address)
 	if err != nil {
 		return nil, err
-	}
-	c, err := s.listenUDP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
 	}
 	return c, nil
 }
 
 // ListenUDP is the native form of ListenPacket: it resolves nothing.
 func (s *Stack) ListenUDP(network string, laddr netip.AddrPort) (*UDPConn, error) {
-	if n, err := netapi.ParseNetwork(network); err == nil && n.TCP {
-		return nil, netapi.ListenError(network, laddr, net.UnknownNetworkError(network))
-	}
-	b, err := netapi.BindAddrPort(network, laddr, s.families())
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.listenUDP(network, b)
-	if err != nil {
-		return nil, listenErr(network, b, err)
-	}
-	return c, nil
+	return s.udpListener().ListenAddrPort(network, laddr)
 }
 
-// listenErr wraps the cause of a failed Listen.
-func listenErr(network string, b netapi.Bind, err error) error {
-	if err == net.ErrClosed {
-		return closedErr(netapi.OpListen, network)
-	}
-	return netapi.ListenError(network, b.Asked, err)
+func (s *Stack) udpListener() netapi.Listener[*UDPConn] {
+	return netapi.Listener[*UDPConn]{Packets: true, Families: s.families(), Lookup: s.dns.LookupNetIP, One: s.listenUDP}
 }

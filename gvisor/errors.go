@@ -1,7 +1,6 @@
 package gvisor
 
 import (
-	"net"
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -77,7 +76,3 @@ func again(err tcpip.Error) bool {
 	_, yes := err.(*tcpip.ErrWouldBlock)
 	return yes
 }
-
-// closedErr is what a call of a closed stack fails with: it is nobody's address that
-// is at fault.
-func closedErr(op, network string) error { return netapi.OpError(op, network, nil, nil, net.ErrClosed) }

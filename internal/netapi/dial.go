@@ -65,6 +65,40 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	return d.dialRace(ctx, network, primaries, fallbacks)
 }
 
+// DialAddrPort connects to raddr, without resolving anything. The zero laddr, or an
+// unspecified address or port 0 in it, leaves the choice to the stack; Local is not
+// looked at. An unspecified raddr is this host. Errors are *net.OpError for "dial".
+func (d *Dialer) DialAddrPort(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error) {
+	fail := func(err error) (net.Conn, error) {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			return nil, err
+		}
+		return nil, DialError(network, laddr, raddr, err)
+	}
+	n, err := ParseNetwork(network)
+	if err != nil {
+		return fail(err)
+	}
+	if !raddr.IsValid() {
+		return fail(ErrMissingAddress)
+	}
+	remote := netip.AddrPortFrom(raddr.Addr().Unmap(), raddr.Port())
+	if remote.Addr().IsUnspecified() {
+		remote = netip.AddrPortFrom(d.Families.loopbackFor(network), raddr.Port())
+	}
+	local := netip.AddrPortFrom(laddr.Addr().Unmap(), laddr.Port())
+	bound := local.IsValid() && !local.Addr().IsUnspecified()
+	if !n.admits(remote.Addr()) || !d.Families.Has(remote.Addr()) || bound && local.Addr().Is4() != remote.Addr().Is4() {
+		return fail(Syscall(CallSocket, syscall.EAFNOSUPPORT))
+	}
+	c, err := d.DialOne(ctx, network, local, remote)
+	if err != nil {
+		return fail(err)
+	}
+	return c, nil
+}
+
 // matchLocal drops the destinations that Local cannot reach.
 func (d *Dialer) matchLocal(list []netip.AddrPort) ([]netip.AddrPort, error) {
 	local := d.Local.Addr().Unmap()

@@ -7,11 +7,13 @@
 // net.ListenConfig, net.Conn, net.Listener or net.PacketConn would notice
 // around them.
 //
+//   - [Dialer] and [Listener] are Dial and Listen over an engine's sockets; a Dialer
+//     resolves a name and races its addresses (RFC 8305, as net does).
+//   - [UDP] has the methods of *net.UDPConn over an engine's datagrams.
 //   - [ParseNetwork], [Resolve], [ResolveListen] and [LookupPort] turn the strings
 //     of the public API into netip values, with net's own errors.
 //   - [Endpoint], [DialError], [ListenError] and [Syscall] build errors of the
 //     shape that net builds for the same operation and cause.
-//   - [Dialer] resolves a name and races its addresses (RFC 8305, as net does).
 //   - [Deadline] is one direction's deadline of a connection.
 //   - [SortRFC6724] orders destinations as RFC 6724, section 6 says.
 //
