@@ -16,6 +16,8 @@ const (
 	ReadyHup
 	// ReadyRdHup: the peer sends no more, or reading was shut down (POLLRDHUP).
 	ReadyRdHup
+	// ReadyPri: there is urgent data (POLLPRI).
+	ReadyPri
 )
 
 // unlock releases c.mu, and then tells who asked to be told that something has
@@ -58,6 +60,9 @@ func (c *TCPConn) ready() (r Readiness) {
 		}
 		if out || !c.tc.Unwritable() {
 			r |= ReadyOut
+		}
+		if c.tc.UrgentPending() {
+			r |= ReadyPri
 		}
 	}
 	if c.tc.Err() != nil && !c.errTaken {

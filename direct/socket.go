@@ -350,12 +350,47 @@ func (k *Socket) ReadFrom(p []byte) (n, whole int, from netip.AddrPort, err erro
 }
 
 // Write writes as much as there is room for, or a datagram to the peer.
-func (k *Socket) Write(p []byte) (int, error) { return k.write(p, false) }
+func (k *Socket) Write(p []byte) (int, error) { return k.write(p, writeMode{}) }
 
 // WriteMore is Write with MSG_MORE: a segment that is not full waits for more.
-func (k *Socket) WriteMore(p []byte) (int, error) { return k.write(p, true) }
+func (k *Socket) WriteMore(p []byte) (int, error) { return k.write(p, writeMode{more: true}) }
 
-func (k *Socket) write(p []byte, more bool) (int, error) {
+// WriteUrgent is Write with MSG_OOB: the last byte that is taken is urgent. New
+// protocols should not use it (RFC 6093, section 5).
+func (k *Socket) WriteUrgent(p []byte) (int, error) { return k.write(p, writeMode{urgent: true}) }
+
+// ReadUrgent returns the urgent byte, as recv with MSG_OOB does, and leaves it there
+// if peek is set: EINVAL if there is none, or if it is in line (SO_OOBINLINE), EAGAIN
+// if it was announced and has not arrived.
+func (k *Socket) ReadUrgent(peek bool) (byte, error) {
+	c, _, err := k.parts()
+	switch {
+	case err != nil:
+		return 0, err
+	case c == nil && k.stream:
+		return 0, syscall.EINVAL
+	case c == nil:
+		return 0, syscall.EOPNOTSUPP
+	}
+	c.mu.Lock()
+	defer c.unlock()
+	if err := c.gone(); err != nil {
+		return 0, err
+	}
+	b, ok, waiting := c.tc.ReadUrgent(peek)
+	switch {
+	case ok:
+		return b, nil
+	case waiting:
+		return 0, syscall.EAGAIN
+	}
+	return 0, syscall.EINVAL
+}
+
+// writeMode is the flags of send(2) that a stream heeds.
+type writeMode struct{ more, urgent bool }
+
+func (k *Socket) write(p []byte, mode writeMode) (int, error) {
 	c, u, err := k.parts()
 	switch {
 	case err != nil:
@@ -370,13 +405,13 @@ func (k *Socket) write(p []byte, more bool) (int, error) {
 	case c == nil:
 		return 0, syscall.EPIPE
 	}
-	return c.tryWrite(p, more)
+	return c.tryWrite(p, mode)
 }
 
 // WriteTo sends a datagram to dst. A socket that is not bound gets an address.
 func (k *Socket) WriteTo(p []byte, dst netip.AddrPort) (int, error) {
 	if k.stream {
-		return k.write(p, false) // as Linux: the address is ignored
+		return k.write(p, writeMode{}) // as Linux: the address is ignored
 	}
 	if err := k.enter(); err != nil {
 		return 0, err
@@ -642,7 +677,7 @@ func (c *TCPConn) tryRead(p []byte, take bool) (int, error) {
 }
 
 // tryWrite is Write without waiting.
-func (c *TCPConn) tryWrite(p []byte, more bool) (int, error) {
+func (c *TCPConn) tryWrite(p []byte, mode writeMode) (int, error) {
 	c.mu.Lock()
 	defer c.unlock()
 	if err := c.gone(); err != nil {
@@ -656,8 +691,11 @@ func (c *TCPConn) tryWrite(p []byte, more bool) (int, error) {
 		return 0, nil
 	}
 	now := c.at(c.st.clk.Now())
-	c.tc.SetMore(more)
+	c.tc.SetMore(mode.more)
 	n, err := c.tc.Write(now, p)
+	if mode.urgent && n > 0 && n == len(p) {
+		c.tc.MarkUrgent()
+	}
 	switch {
 	case err == nil && n == 0:
 		return 0, syscall.EAGAIN

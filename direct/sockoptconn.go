@@ -137,6 +137,8 @@ func (c *TCPConn) applySocket(now clock.Time, name int) {
 	switch name {
 	case linuxopt.SO_KEEPALIVE:
 		c.tc.SetKeepAlive(now, c.opt.keepAlive)
+	case linuxopt.SO_OOBINLINE:
+		c.tc.SetUrgentInline(c.opt.oobInline)
 	case linuxopt.SO_SNDBUF:
 		c.tc.SetBuffers(c.opt.sendBuffer, 0)
 	case linuxopt.SO_RCVBUF:

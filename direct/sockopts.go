@@ -20,7 +20,6 @@ const (
 	minWindowClamp = 2304 / 2 // half of the least receive buffer
 	finTimeoutMax  = 120      // seconds
 	finTimeout     = 60
-	synAckRetries  = 5
 	minSendBuffer  = 4608
 	minRecvBuffer  = 2304
 	maxSockBuffer  = tcp.MaxBuffer
@@ -80,6 +79,7 @@ func controllerFor(name string) (func() tcp.Controller, syscall.Errno) {
 // did. A listener's are its connections', too.
 type tcpOptions struct {
 	noDelay, cork, inq   bool
+	oobInline            bool
 	reuseAddr, reusePort bool
 	broadcast            bool
 	keepAlive            tcp.KeepAlive
@@ -223,6 +223,8 @@ func (o *tcpOptions) setSocket(name, v int, value []byte) syscall.Errno {
 		o.reusePort = v != 0
 	case linuxopt.SO_BROADCAST:
 		o.broadcast = v != 0
+	case linuxopt.SO_OOBINLINE:
+		o.oobInline = v != 0
 	case linuxopt.SO_KEEPALIVE:
 		o.keepAlive.Enable = v != 0
 	case linuxopt.SO_SNDBUF:
@@ -335,6 +337,8 @@ func (o *tcpOptions) getSocket(name int) (int, syscall.Errno) {
 		return toInt(o.reusePort), 0
 	case linuxopt.SO_BROADCAST:
 		return toInt(o.broadcast), 0
+	case linuxopt.SO_OOBINLINE:
+		return toInt(o.oobInline), 0
 	case linuxopt.SO_KEEPALIVE:
 		return toInt(o.keepAlive.Enable), 0
 	case linuxopt.SO_SNDBUF:
@@ -414,6 +418,7 @@ func (o *tcpOptions) config(cfg *tcp.Config) {
 // start sets what a new connection's configuration does not have.
 func (o *tcpOptions) start(c *tcp.Conn) {
 	c.SetCork(o.cork)
+	c.SetUrgentInline(o.oobInline)
 	c.SetFinWait(time.Duration(o.linger2) * time.Second)
 	c.SetNotSentLowat(max(o.notSentLowat, 0))
 }

@@ -85,8 +85,10 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	}
 	if c.sndWnd > 0 && window == 0 || acked > 0 {
 		// Whatever trouble there was is over; the next begins its own count.
-		c.probeAt = clock.Never
+		c.probeAt, c.probesSince = clock.Never, 0
 		c.backoff, c.stalledSince = 0, 0
+	} else if c.probeAt != clock.Never {
+		c.probeAt = c.probeAfter(now) // counted from the answer, as in Linux
 	}
 	if acked > 0 || c.recovery != recoveryOpen || c.sackedOut > 0 {
 		c.armTLP(now)
@@ -148,6 +150,9 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 	c.ranges.trim()
 	c.stats.bytesAcked += uint64(ack.Sub(c.sndUna))
 	c.sndUna = ack
+	if c.urgent.sending && c.urgent.up.LessEq(ack) {
+		c.urgent.sending = false
+	}
 	c.deliveredAt = now
 	c.sndBuf.advance(ack)
 	if c.retransHint.Less(ack) {

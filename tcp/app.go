@@ -13,11 +13,12 @@ import (
 func (c *Conn) Read(now clock.Time, p []byte) (int, error) {
 	n := 0
 	for n < len(p) {
+		most := c.beforeMark(len(p)-n, n > 0)
 		src := c.rcvBuf.peek()
-		if len(src) == 0 {
+		if len(src) == 0 || most == 0 {
 			break
 		}
-		m := copy(p[n:], src)
+		m := copy(p[n:n+most], src)
 		c.rcvBuf.discard(m)
 		n += m
 	}
@@ -26,7 +27,7 @@ func (c *Conn) Read(now clock.Time, p []byte) (int, error) {
 		return n, nil
 	}
 	if c.rcvBuf.buffered() > 0 {
-		return 0, nil // p is empty
+		return 0, nil // p is empty, or only the urgent octet is there
 	}
 	return 0, c.readEnd()
 }
@@ -46,7 +47,10 @@ func (c *Conn) readEnd() error {
 
 // Peek returns readable bytes that lie together, without copying; they are valid
 // until the next call. Discard gives the first n of them up.
-func (c *Conn) Peek() []byte { return c.rcvBuf.peek() }
+func (c *Conn) Peek() []byte {
+	src := c.rcvBuf.peek()
+	return src[:min(len(src), c.beforeMark(len(src), false))]
+}
 
 // Discard drops the first n bytes that Peek showed.
 func (c *Conn) Discard(now clock.Time, n int) {

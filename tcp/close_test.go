@@ -293,7 +293,7 @@ func TestOrphanGivesUp(t *testing.T) {
 			w.expect("P. 1:11 ack 1", "F. 11:11 ack 1")
 		}
 	}
-	w.expect("R. 12:12 ack 1")
+	w.none() // as Linux has it: nobody seems to be there
 	if d := w.now.Sub(begin); d < 100*time.Second || d > 210*time.Second {
 		t.Errorf("gave up after %v", d)
 	}
@@ -319,8 +319,8 @@ func TestOrphanAtClosedWindow(t *testing.T) {
 			w.recv(". 2:2 ack 1 win 0")
 		}
 	}
-	w.expect("R. 1:1 ack 2")
-	if d := w.now.Sub(begin); d < 50*time.Second || d > 300*time.Second {
+	w.none()
+	if d := w.now.Sub(begin); d < 50*time.Second || d > 400*time.Second {
 		t.Errorf("gave up after %v", d)
 	}
 }

@@ -35,13 +35,16 @@ const (
 	// DefaultSynRetries is how often a SYN is repeated; 6 make 127 s (RFC 9293,
 	// section 3.8.3, asks for at least 3 minutes in R2 or the user's deadline).
 	DefaultSynRetries = 6
-	synAckRetries     = 5
+	// DefaultSynLinear is how many of the first repetitions of a SYN come a second
+	// apart, as in Linux since 6.5; those do not count as DefaultSynRetries.
+	DefaultSynLinear     = 4
+	DefaultSynAckRetries = 5
 
-	// retryLimit and orphanRetryLimit say after how many timeouts R2 is reached,
-	// counted as the time that so many doublings of 200 ms take: 924 s and 102 s.
-	// The second holds once no application waits any more.
-	retryLimit       = 15
-	orphanRetryLimit = 8
+	// DefaultRetries and defaultOrphanRetries say after how many timeouts R2 is
+	// reached, counted as the time that so many doublings of 200 ms take: 924 s and
+	// 102 s. The second holds once no application waits any more.
+	DefaultRetries       = 15
+	defaultOrphanRetries = 8
 
 	staleRetry    = 2 * time.Millisecond   // from an ACK that shows an old connection in the way to our next SYN
 	delAckMin     = 40 * time.Millisecond  // RFC 9293, section 3.8.6.3, demands less than 0.5 s
@@ -53,10 +56,11 @@ const (
 	TimeWaitLen = 60 * time.Second
 	// pawsIdle is how long a timestamp remains comparable (RFC 7323, section 5.5).
 	pawsIdle = 24 * 24 * time.Hour
-	// challengeEvery is the least distance of two ACKs that answer invalid segments
-	// (RFC 5961, section 7, asks for a limit; per connection, it is no side channel).
-	challengeEvery = 500 * time.Millisecond
-	dupThresh      = 3 // RFC 5681, section 3.2
+	// DefaultInvalidInterval is the least distance of two ACKs that answer invalid
+	// segments (RFC 5961, section 7, asks for a limit; per connection, it is no side
+	// channel).
+	DefaultInvalidInterval = 500 * time.Millisecond
+	dupThresh              = 3 // RFC 5681, section 3.2
 )
 
 // KeepAlive is the configuration of keep-alive probes (RFC 9293, section 3.8.4).
@@ -103,8 +107,29 @@ type Config struct {
 	UserTimeout time.Duration
 	// WindowClamp bounds the window that is announced, in bytes; 0 means ReceiveBuffer.
 	WindowClamp int
-	// SynRetries: 0 means DefaultSynRetries.
-	SynRetries int
+	// SynRetries is how often a SYN is repeated with growing timeouts, behind
+	// SynLinear repetitions a second apart. 0 means DefaultSynRetries and
+	// DefaultSynLinear; a negative SynLinear means none.
+	SynRetries, SynLinear int
+	// SynAckRetries is how often a listener repeats its SYN-ACK: 0 means
+	// DefaultSynAckRetries, negative never.
+	SynAckRetries int
+	// Retries is R2 (RFC 9293, section 3.8.3): the connection ends when data was
+	// repeated without an answer for as long as so many timeouts take, beginning with
+	// the least and doubling; probes of a closed window are counted. 0 means
+	// DefaultRetries. OrphanRetries, 0 for 8, is that of a connection the application
+	// has closed.
+	Retries, OrphanRetries int
+	// InvalidInterval is the least time between two ACKs that answer segments without
+	// data that are not acceptable (RFC 5961, section 7): 0 means
+	// DefaultInvalidInterval, negative no limit.
+	InvalidInterval time.Duration
+	// StdUrgent reads the urgent pointer as the last octet of urgent data, as RFC 1122,
+	// section 4.2.2.4, has it; by default it names the octet behind, as all stacks do
+	// (RFC 6093, section 3.1).
+	StdUrgent bool
+	// UrgentInline leaves urgent data in the stream (SO_OOBINLINE).
+	UrgentInline bool
 	// NoSACK, NoTimestamps and NoWindowScaling leave the option out of the SYN and
 	// ignore it in the peer's.
 	NoSACK, NoTimestamps, NoWindowScaling bool
@@ -129,6 +154,24 @@ func bufferLimit(n int) int {
 		return DefaultBuffer
 	}
 	return min(max(n, 2048), MaxBuffer)
+}
+
+// retries returns n within a byte, or the default for 0; negative is none.
+func retries(n, standard int) uint8 {
+	if n == 0 {
+		n = standard
+	}
+	return uint8(min(max(n, 0), 255))
+}
+
+func (cfg *Config) invalidInterval() time.Duration {
+	switch {
+	case cfg.InvalidInterval < 0:
+		return 0
+	case cfg.InvalidInterval == 0:
+		return DefaultInvalidInterval
+	}
+	return cfg.InvalidInterval
 }
 
 func (cfg *Config) memory() Memory {
@@ -173,9 +216,9 @@ func (cfg *Config) initialWindowFor(mss int) int {
 	return w
 }
 
-// giveUpAfter returns how long limit doublings of the least timeout take.
-func giveUpAfter(limit int) time.Duration {
-	total, rto := time.Duration(0), minRTOVar
+// giveUpAfter returns how long limit doublings of the first timeout take.
+func giveUpAfter(limit int, rto time.Duration) time.Duration {
+	total := time.Duration(0)
 	for range limit + 1 {
 		total += rto
 		rto = min(2*rto, maxRTO)

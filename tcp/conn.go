@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"time"
+
 	"github.com/netduet/netduet/clock"
 )
 
@@ -48,8 +50,9 @@ type Conn struct {
 	sndBuf              sendBuffer
 	finQueued           bool // a FIN follows the last byte of sndBuf
 	finSent             bool
-	synOwed             bool // Output shall send SYN or SYN-ACK
-	rstOwed             bool // Output shall send a reset, although CLOSED
+	synOwed             bool    // Output shall send SYN or SYN-ACK
+	offered             Options // our SYN's: repeated in a SYN-ACK (simultaneous open)
+	rstOwed             bool    // Output shall send a reset, although CLOSED
 	rstSeq              Seq
 	sndSml              Seq  // end of the last segment sent that was not full (RFC 9293, 3.7.4, in Minshall's variant)
 	forced              bool // the probe timer lets a segment pass that silly-window avoidance holds back
@@ -84,36 +87,40 @@ type Conn struct {
 	limitedEnd                                 Seq  // … until this is acknowledged
 	rtt                                        rttEstimator
 	backoff                                    uint8
-	tries, synRetries                          uint8
-	stalledSince                               clock.Time // first timeout without progress; 0 if none
+	tries, synRetries, synLinear               uint8
+	retries, orphanRetries                     uint8
+	stalledSince                               clock.Time // first repetition without progress; 0 if none
+	probesSince                                clock.Time // first timeout of the probe timer without progress; 0 if none
 	userTimeout                                int64      // nanoseconds, 0: R2
 
 	// Receiving.
-	irs         Seq
-	rcvBuf      recvBuffer
-	rcvNxt      Seq // next sequence number expected: rcvBuf.nxt, and one more after FIN
-	rcvAdv      Seq // right edge of the window as announced
-	rcvWup      Seq // RCV.NXT when an ACK was last sent
-	rcvLimit    int // buffer size
-	rcvMost     int // the largest it ever was: an announced window is not taken back
-	rcvScale    uint8
-	rcvMSS      int // largest segment seen
-	finSeq      Seq // place of the peer's FIN, if finKnown
-	finKnown    bool
-	finTaken    bool // FIN is acknowledged
-	ackNow      bool
-	dupReport   SACKBlock // what arrived twice last, to be told by a D-SACK …
-	dupReported bool      // … unless it was
-	dupOwed     uint8     // how many ACKs out-of-order segments are owed
-	pingPong    bool      // the application answers what it gets: ACKs can wait for the answer
-	quickAcks   uint8
-	ato         int64 // delayed ACK timeout, nanoseconds
-	lastData    clock.Time
-	lastRecv    clock.Time
-	tsRecent    uint32
-	tsAge       clock.Time // when tsRecent was set
-	tsOffset    uint32
-	challenge   clock.Time // when the next challenge ACK may be sent
+	irs          Seq
+	rcvBuf       recvBuffer
+	rcvNxt       Seq // next sequence number expected: rcvBuf.nxt, and one more after FIN
+	rcvAdv       Seq // right edge of the window as announced
+	rcvWup       Seq // RCV.NXT when an ACK was last sent
+	rcvLimit     int // buffer size
+	rcvMost      int // the largest it ever was: an announced window is not taken back
+	rcvScale     uint8
+	rcvMSS       int // largest segment seen
+	finSeq       Seq // place of the peer's FIN, if finKnown
+	finKnown     bool
+	finTaken     bool // FIN is acknowledged
+	ackNow       bool
+	dupReport    SACKBlock // what arrived twice last, to be told by a D-SACK …
+	dupReported  bool      // … unless it was
+	dupOwed      uint8     // how many ACKs out-of-order segments are owed
+	pingPong     bool      // the application answers what it gets: ACKs can wait for the answer
+	quickAcks    uint8
+	ato          int64 // delayed ACK timeout, nanoseconds
+	lastData     clock.Time
+	lastRecv     clock.Time
+	tsRecent     uint32
+	tsAge        clock.Time // when tsRecent was set
+	tsOffset     uint32
+	challenge    clock.Time // when the next challenge ACK may be sent
+	urgent       urgent
+	invalidEvery time.Duration // see Config.InvalidInterval
 
 	keepAlive KeepAlive
 	kaProbes  int
@@ -169,19 +176,20 @@ func (c *Conn) init(cfg *Config, state State) {
 		sndMSS:     min(cfg.mss(), DefaultMSS),
 		maxGSO:     min(cfg.MaxGSO, 65535),
 		keepAlive:  cfg.KeepAlive.withDefaults(),
-		synRetries: DefaultSynRetries,
-		rcvLimit:   bufferLimit(cfg.ReceiveBuffer),
-		rcvMost:    bufferLimit(cfg.ReceiveBuffer),
-		rcvScale:   cfg.windowScale(),
-		ato:        int64(delAckMin),
-		rtxAt:      clock.Never, probeAt: clock.Never, ackAt: clock.Never,
+		synRetries: retries(max(cfg.SynRetries, 0), DefaultSynRetries),
+		synLinear:  retries(cfg.SynLinear, DefaultSynLinear),
+		retries:    retries(max(cfg.Retries, 0), DefaultRetries), orphanRetries: retries(max(cfg.OrphanRetries, 0), defaultOrphanRetries),
+		invalidEvery: cfg.invalidInterval(),
+		urgent:       urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent},
+		rcvLimit:     bufferLimit(cfg.ReceiveBuffer),
+		rcvMost:      bufferLimit(cfg.ReceiveBuffer),
+		rcvScale:     cfg.windowScale(),
+		ato:          int64(delAckMin),
+		rtxAt:        clock.Never, probeAt: clock.Never, ackAt: clock.Never,
 		keepAt: clock.Never, finAt: clock.Never, rackAt: clock.Never, tlpAt: clock.Never,
 		noTLP: cfg.NoTailLossProbe,
 		cc:    cfg.controller(),
 		pace:  pacer{at: clock.Never},
-	}
-	if cfg.SynRetries > 0 {
-		c.synRetries = uint8(min(cfg.SynRetries, 255))
 	}
 	c.rcvMSS = min(c.mss, DefaultMSS)
 	c.SetUserTimeout(cfg.UserTimeout)
@@ -227,6 +235,7 @@ func (c *Conn) Connect(now clock.Time, cfg *Config, iss Seq, tsOffset uint32) {
 	c.initSend(iss)
 	c.tsOffset = tsOffset
 	c.useTS, c.useSACK = !cfg.NoTimestamps, !cfg.NoSACK
+	c.offered = Options{MSS: uint16(c.mss), SACKPermitted: c.useSACK, HasTS: c.useTS, HasWScale: c.rcvScale > 0, WScale: c.rcvScale}
 	c.synOwed = true
 }
 

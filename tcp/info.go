@@ -105,8 +105,20 @@ func (c *Conn) Err() error { return c.err }
 // yet CLOSED.
 func (c *Conn) Established() bool { return c.state.synchronized() }
 
-// ReadableBytes returns how many bytes Read would give.
-func (c *Conn) ReadableBytes() int { return c.rcvBuf.buffered() }
+// ReadableBytes returns how many bytes Read would give; up to urgent data, where
+// there is some.
+func (c *Conn) ReadableBytes() int {
+	n := c.rcvBuf.buffered()
+	if u := &c.urgent; u.state != urgentNone {
+		switch i := u.at.Sub(c.rcvBuf.base); {
+		case i > 0:
+			n = min(n, i)
+		case i == 0 && !u.inline:
+			n = max(n-1, 0)
+		}
+	}
+	return n
+}
 
 // WritableBytes returns how many bytes Write would take, memory permitting.
 func (c *Conn) WritableBytes() int {

@@ -35,6 +35,7 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 			if !seg.Flags.Has(ACK) {
 				return
 			}
+			c.ackNow = true // it is a repetition all the same
 		} else {
 			c.challengeACK(now) // RFC 5961, section 4.2
 			return
@@ -60,6 +61,9 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 	}
 	if c.useTS && seg.Options.HasTS {
 		c.updateTSRecent(now, seg)
+	}
+	if seg.Flags.Has(URG) || c.urgent.state == urgentComing {
+		c.inputURG(seg)
 	}
 	if len(seg.Payload) > 0 || seg.Flags.Has(FIN) {
 		c.inputData(now, seg)
@@ -183,7 +187,7 @@ func (c *Conn) challengeACK(now clock.Time) {
 	if now.Before(c.challenge) {
 		return
 	}
-	c.challenge = now.Add(challengeEvery)
+	c.challenge = now.Add(c.invalidEvery)
 	c.stats.challenges++
 	c.ackNow = true
 }

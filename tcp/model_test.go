@@ -302,7 +302,8 @@ func runModel(t *testing.T, ops []byte) {
 	m := &model{t: t, ops: ops, now: clock.Time(time.Hour), b: NewBatch(0), iss: 0xffffff00, irs: 0xfffffe00}
 	m.mem = newPoison(t, 1000)
 	o := m.byte()
-	m.cfg = Config{
+	m.cfg = Config{UrgentInline: true, // the stream is compared
+
 		MSS: 1000, Memory: m.mem, NoSACK: o&1 != 0, NoTimestamps: o&2 != 0, NoWindowScaling: o&4 != 0,
 		NoDelay: o&8 != 0, ReceiveBuffer: 2048 << (o >> 4 & 3), SendBuffer: 20000,
 	}

@@ -33,7 +33,8 @@ func (c *Conn) push() {
 	}
 }
 
-// SetSynRetries sets how often a SYN is repeated (TCP_SYNCNT).
+// SetSynRetries sets how often a SYN is repeated (TCP_SYNCNT); Config.SynLinear
+// repetitions come on top.
 func (c *Conn) SetSynRetries(n int) {
 	if n > 0 {
 		c.synRetries = uint8(min(n, 255))
@@ -153,7 +154,7 @@ func (c *Conn) Unwritable() bool {
 func (c *Conn) PeekInto(p []byte) int {
 	n := 0
 	b := &c.rcvBuf
-	for left, at := min(len(p), b.buffered()), b.off; n < left; {
+	for left, at := min(len(p), c.beforeMark(b.buffered(), false)), b.off; n < left; {
 		m := copy(p[n:left], b.chunks.at(at / ChunkSize).Data[at%ChunkSize:])
 		n += m
 		at += m

@@ -90,15 +90,12 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 	h := header{
 		srcPort: c.localPort, dstPort: c.remotePort,
 		seq: c.iss, flags: SYN,
-		options: Options{MSS: uint16(c.mss), SACKPermitted: c.useSACK},
+		options: c.offered,
 	}
 	w := c.synWindow()
 	h.window = uint16(w)
-	if c.rcvScale > 0 {
-		h.options.HasWScale, h.options.WScale = true, c.rcvScale
-	}
-	if c.useTS {
-		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
+	if h.options.HasTS {
+		h.options.TSVal, h.options.TSEcr = c.tsNow(now), c.tsRecent
 	}
 	if c.state == StateSynReceived {
 		h.flags |= ACK
@@ -110,6 +107,7 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 	if c.ranges.count == 0 {
 		c.sndNxt = c.iss.Add(1)
 		c.ranges.push(sentRange{seq: c.iss, end: c.sndNxt, sentAt: now})
+		c.stalledSince = now // R2 and the user timeout count the handshake as a whole
 	} else {
 		r := c.ranges.at(0)
 		r.sentAt, r.flags = now, r.flags|rangeEver
@@ -272,7 +270,7 @@ func (c *Conn) nagle() bool {
 	if c.tuning.cork || c.tuning.more {
 		return true
 	}
-	return !c.noDelay && c.sndUna.Less(c.sndSml) && c.sndSml.LessEq(c.sndNxt)
+	return !c.noDelay && !c.urgent.sending && c.sndUna.Less(c.sndSml) && c.sndSml.LessEq(c.sndNxt)
 }
 
 // outputProbe sends the probe of a closed window or of a silent peer: an empty
@@ -367,6 +365,9 @@ func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
 	}
 	if c.useTS {
 		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
+	}
+	if p, ok := c.urgentPointer(seq); ok {
+		h.flags, h.urgent = h.flags|URG, p
 	}
 	size := c.segmentSize()
 	if c.useSACK {

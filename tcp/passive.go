@@ -18,7 +18,9 @@ type Passive struct {
 	sndScale, rcvScale    uint8
 	useTS, useSACK        bool
 	resent                bool // the SYN-ACK left more than once: no RTT sample (Karn)
-	tries, deferred       uint8
+	tries, retries        uint8
+	deferred              uint8
+	invalidEvery          time.Duration
 	acked                 bool // and the ACK did not count; see SetDeferAccept
 	tsRecent, tsOffset    uint32
 	sentAt, deadline      clock.Time
@@ -58,8 +60,10 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 		useSACK:    syn.Options.SACKPermitted && !cfg.NoSACK,
 		useTS:      syn.Options.HasTS && !cfg.NoTimestamps,
 		tsOffset:   tsOffset,
+		retries:    retries(cfg.SynAckRetries, DefaultSynAckRetries),
 		sentAt:     now, createdAt: now,
-		deadline: now.Add(initialRTO),
+		invalidEvery: cfg.invalidInterval(),
+		deadline:     now.Add(initialRTO),
 	}
 	if syn.Options.HasWScale && !cfg.NoWindowScaling {
 		p.sndScale, p.rcvScale = syn.Options.WScale, cfg.windowScale()
@@ -101,7 +105,7 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		if now.Before(p.challenge) {
 			return PassiveDrop
 		}
-		p.challenge = now.Add(challengeEvery)
+		p.challenge = now.Add(p.invalidEvery)
 		p.resent = true
 		return PassiveResend
 	}
@@ -112,7 +116,7 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		if seg.Flags.Has(RST) || now.Before(p.challenge) {
 			return PassiveDrop
 		}
-		p.challenge = now.Add(challengeEvery)
+		p.challenge = now.Add(p.invalidEvery)
 		return PassiveAck
 	}
 	switch {
@@ -125,7 +129,7 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		if now.Before(p.challenge) {
 			return PassiveDrop
 		}
-		p.challenge = now.Add(challengeEvery)
+		p.challenge = now.Add(p.invalidEvery)
 		return PassiveAck // RFC 5961, section 4.2
 	case !seg.Flags.Has(ACK):
 		return PassiveDrop
@@ -155,7 +159,7 @@ func (p *Passive) Timeout(now clock.Time) (resend, expired bool) {
 	if now.Before(p.deadline) {
 		return false, false
 	}
-	if p.tries >= synAckRetries {
+	if p.tries >= p.retries {
 		return false, true
 	}
 	p.tries++

@@ -71,6 +71,7 @@ type Segment struct {
 	Seq, Ack         Seq
 	Flags            Flags
 	Window           uint16
+	Urgent           uint16 // the urgent pointer; means something with URG
 	Options          Options
 	Payload          []byte
 }
@@ -128,6 +129,7 @@ func Parse(b []byte, seg *Segment) error {
 	seg.Ack = Seq(binary.BigEndian.Uint32(b[8:]))
 	seg.Flags = Flags(b[13])
 	seg.Window = binary.BigEndian.Uint16(b[14:])
+	seg.Urgent = binary.BigEndian.Uint16(b[18:])
 	seg.Payload = b[n:]
 	seg.Options = Options{}
 	// The layout that nearly every segment has: NOP NOP TS.
@@ -234,7 +236,7 @@ type header struct {
 	srcPort, dstPort uint16
 	seq, ack         Seq
 	flags            Flags
-	window           uint16
+	window, urgent   uint16
 	options          Options
 }
 
@@ -246,6 +248,6 @@ func (h *header) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(h.ack))
 	b = append(b, byte((HeaderLen+h.options.size())/4)<<4, byte(h.flags))
 	b = binary.BigEndian.AppendUint16(b, h.window)
-	b = append(b, 0, 0, 0, 0) // checksum, urgent pointer
+	b = append(b, 0, 0, byte(h.urgent>>8), byte(h.urgent)) // checksum, urgent pointer
 	return h.options.append(b)
 }

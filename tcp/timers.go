@@ -72,21 +72,29 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 	}
 	c.stats.timeouts++
 	if c.state == StateSynSent || c.state == StateSynReceived {
-		limit := c.synRetries
-		if c.tries >= limit || c.overdue(now) {
+		limit := int(c.synRetries)
+		if c.state == StateSynSent {
+			limit += int(c.synLinear)
+		}
+		if int(c.tries) >= limit || c.overdue(now) {
 			c.die(c.timeoutError())
 			return
 		}
-		c.tries++
-		c.backoff++
+		c.noteStalled(now)
+		c.tries += b2u(c.tries < 255)
+		if (c.state != StateSynSent || c.tries > c.synLinear) && c.backoff < 16 {
+			c.backoff++
+		}
 		c.synOwed = true
 		c.rtxAt = c.retransmitAt(now) // Output sets it again when the SYN leaves
 		return
 	}
 	if c.overdue(now) {
-		c.reset(c.timeoutError())
+		// Without a reset, as Linux has it: nobody seems to be there.
+		c.die(c.timeoutError())
 		return
 	}
+	c.noteStalled(now)
 	// A timeout within an episode is no second reason to reduce the threshold.
 	first := c.recovery < recoveryFast || c.recovery == recoveryLoss && c.tries == 0
 	c.tries += b2u(c.tries < 255)
@@ -109,7 +117,7 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 // later than the user timeout, so that the latter is met exactly.
 func (c *Conn) retransmitAt(now clock.Time) clock.Time {
 	at := now.Add(c.rtt.timeout(c.backoff))
-	if c.userTimeout > 0 && c.stalledSince != 0 {
+	if c.userTimeout > 0 && c.stalledSince != 0 && c.tries > 0 {
 		at = min(at, max(c.stalledSince.Add(time.Duration(c.userTimeout)), now.Add(time.Millisecond)))
 	}
 	return at
@@ -145,29 +153,34 @@ func (c *Conn) enterLoss(now clock.Time) {
 	c.dupAcks, c.renoSacked = 0, 0
 }
 
-// overdue reports whether R2 or the user timeout is reached (RFC 9293, section
-// 3.8.3), and notes when the trouble began.
-func (c *Conn) overdue(now clock.Time) bool {
+// noteStalled notes when the first repetition without progress left: what the user
+// timeout and R2 are counted from, as in Linux.
+func (c *Conn) noteStalled(now clock.Time) {
 	if c.stalledSince == 0 {
 		c.stalledSince = now
-		if c.ranges.count > 0 {
-			c.stalledSince = c.ranges.at(0).sentAt
-		}
+	}
+}
+
+// overdue reports whether R2 or the user timeout is reached (RFC 9293, section
+// 3.8.3).
+func (c *Conn) overdue(now clock.Time) bool {
+	if c.stalledSince == 0 || c.tries == 0 {
+		return false // nothing was repeated yet
 	}
 	if c.userTimeout > 0 {
 		return int64(now.Sub(c.stalledSince)) >= c.userTimeout
 	}
 	if c.state == StateSynSent || c.state == StateSynReceived {
-		return false // counted by tries
+		return now.Sub(c.stalledSince) >= giveUpAfter(int(c.synRetries), initialRTO)
 	}
 	if c.sndWnd == 0 && now.Sub(c.lastRecv) < 2*maxRTO && !c.orphan {
 		return false // the peer is there and has closed its window over what we sent
 	}
-	limit := retryLimit
+	limit := c.retries
 	if c.orphan {
-		limit = orphanRetryLimit
+		limit = c.orphanRetries
 	}
-	return now.Sub(c.stalledSince) >= giveUpAfter(limit)
+	return now.Sub(c.stalledSince) >= giveUpAfter(int(limit), minRTOVar)
 }
 
 // timeoutError is what the application sees: what ICMP reported, if it did.
@@ -183,23 +196,23 @@ func (c *Conn) timeoutError() error {
 func (c *Conn) probeTimeout(now clock.Time) {
 	c.probeAt = clock.Never
 	if c.ranges.count > 0 || c.unsent() == 0 && (!c.finQueued || c.finSent) {
+		c.probesSince = 0
 		return
 	}
-	// A live peer may keep its window closed for ever as long as it answers; one that
-	// nobody reads from on this side, only for a while.
-	if c.probes == 0 && !c.orphan {
-		c.stalledSince = 0
+	// A live peer may keep its window closed for ever as long as it answers (RFC 9293,
+	// section 3.8.6.1), but not beyond the user timeout, and for a connection that the
+	// application has given up only until the backoff is at its end.
+	if c.probesSince == 0 {
+		c.probesSince = now
 	}
-	limit := uint8(retryLimit)
+	expired := c.userTimeout > 0 && int64(now.Sub(c.probesSince)) >= c.userTimeout
+	limit := c.retries
 	if c.orphan {
-		limit = orphanRetryLimit
+		limit = c.orphanRetries
+		expired = expired || c.rtt.timeout(c.backoff) >= maxRTO
 	}
-	if c.stalledSince == 0 {
-		c.stalledSince = now
-	}
-	expired := c.userTimeout > 0 && c.probes > 0 && int64(now.Sub(c.stalledSince)) >= c.userTimeout
-	if c.probes >= limit || c.orphan && c.backoff >= limit || expired {
-		c.reset(c.timeoutError())
+	if c.probes >= limit || expired {
+		c.die(c.timeoutError())
 		return
 	}
 	c.probes++
@@ -211,7 +224,17 @@ func (c *Conn) probeTimeout(now clock.Time) {
 	} else {
 		c.probeOwed = true
 	}
-	c.probeAt = now.Add(c.rtt.timeout(c.backoff))
+	c.probeAt = c.probeAfter(now)
+}
+
+// probeAfter is when the probe timer expires that is started now; not later than
+// the user timeout.
+func (c *Conn) probeAfter(now clock.Time) clock.Time {
+	at := now.Add(c.rtt.timeout(c.backoff))
+	if c.userTimeout > 0 && c.probesSince != 0 {
+		at = min(at, max(c.probesSince.Add(time.Duration(c.userTimeout)), now.Add(time.Millisecond)))
+	}
+	return at
 }
 
 // armKeepAlive starts the keep-alive timer if it is wanted.
@@ -236,7 +259,9 @@ func (c *Conn) keepAliveTimeout(now clock.Time) {
 		c.keepAt = now.Add(c.keepAlive.Idle - idle)
 		return
 	}
-	if c.kaProbes >= c.keepAlive.Count ||
+	// The user timeout takes the place of the count (RFC 5482, section 4.2, has them
+	// agree somehow).
+	if c.userTimeout == 0 && c.kaProbes >= c.keepAlive.Count ||
 		c.userTimeout > 0 && c.kaProbes > 0 && int64(now.Sub(c.lastRecv)) >= c.userTimeout {
 		c.reset(c.timeoutError())
 		return

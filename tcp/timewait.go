@@ -19,6 +19,7 @@ type TimeWait struct {
 	useTS              bool
 	tsRecent, tsOffset uint32
 	challenge          clock.Time
+	invalidEvery       time.Duration
 }
 
 // TimeWaitVerdict says what is to be done after an Input.
@@ -44,6 +45,7 @@ func (c *Conn) TimeWait(now clock.Time) TimeWait {
 		edge:   c.windowEdge(),
 		window: uint16(min(max(c.rcvAdv.Sub(c.rcvNxt), 0)>>c.rcvScale, 65535)),
 		useTS:  c.useTS, tsRecent: c.tsRecent, tsOffset: c.tsOffset,
+		invalidEvery: c.invalidEvery,
 	}
 }
 
@@ -79,7 +81,7 @@ func (t *TimeWait) Input(now clock.Time, seg *Segment) (TimeWaitVerdict, Reply) 
 		if now.Before(t.challenge) {
 			return TimeWaitDrop, Reply{}
 		}
-		t.challenge = now.Add(challengeEvery)
+		t.challenge = now.Add(t.invalidEvery)
 	}
 	r := Reply{Seq: t.sndNxt, Ack: t.rcvNxt, Flags: ACK, Window: t.window}
 	if t.useTS {

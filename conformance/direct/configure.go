@@ -2,6 +2,7 @@ package direct
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/netduet/netduet/conformance/sysctl"
 	"github.com/netduet/netduet/direct"
@@ -15,7 +16,12 @@ func hasController(name string) bool { return name == "cubic" || name == "reno" 
 func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) (notes []string) {
 	t := &cfg.TCP
 	t.NoTimestamps, t.NoSACK, t.NoWindowScaling = c.Timestamps == 0, !c.SACK, !c.WindowScaling
-	t.SynRetries = c.SYNRetries
+	t.SynRetries, t.SynLinear = c.SYNRetries, none(c.SYNLinearTimeouts)
+	t.SynAckRetries = none(c.SYNACKRetries)
+	t.Retries, t.OrphanRetries = c.Retries2, c.OrphanRetries
+	t.InvalidInterval = time.Duration(none(c.InvalidRateLimit)) * time.Millisecond
+	t.StdUrgent = c.StdUrg
+	t.NoTailLossProbe = c.EarlyRetrans == 0
 	// The maximum is what auto-tuning grows a buffer to; the handshake's window
 	// begins at the default.
 	t.SendBuffer, t.ReceiveBuffer = c.WMem[2], c.RMem[2]
@@ -30,11 +36,21 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	return notes
 }
 
+// none turns a zero, which is a default to our stack, into the number that means none.
+func none(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
 // heeded tells whether a sysctl reaches our stack.
 func heeded(name string) bool {
 	switch name {
 	case "net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling",
-		"net.ipv4.tcp_syn_retries", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_congestion_control",
+		"net.ipv4.tcp_syn_retries", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_synack_retries",
+		"net.ipv4.tcp_retries2", "net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_invalid_ratelimit", "net.ipv4.tcp_stdurg",
+		"net.ipv4.tcp_early_retrans", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
 		"net.ipv4.tcp_notsent_lowat":
 		return true

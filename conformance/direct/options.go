@@ -13,12 +13,11 @@ import (
 const (
 	solSocket, solTCP = 1, 6
 
-	soOOBInline = 10
-	soPriority  = 12
-	soLinger    = 13
-	soRcvTimeo  = 20
-	soSndTimeo  = 21
-	soMark      = 36
+	soPriority = 12
+	soLinger   = 13
+	soRcvTimeo = 20
+	soSndTimeo = 21
+	soMark     = 36
 
 	tcpKeepIdle     = 4
 	tcpKeepIntvl    = 5
@@ -77,9 +76,7 @@ func (s *sockets) Setsockopt(fd, level, name int, value []byte) error {
 				f.writable = d
 			}
 			return nil
-		case soOOBInline, soPriority, soMark:
-			// Urgent data always stays in the stream of ours; the others change nothing
-			// that a packet shows.
+		case soPriority, soMark: // they change nothing that a packet shows
 			if len(value) < 4 {
 				return errInvalid
 			}
@@ -108,7 +105,7 @@ func (s *sockets) Getsockopt(fd, level, name, n int) ([]byte, error) {
 			b := binary.LittleEndian.AppendUint64(nil, uint64(d/time.Second))
 			b = binary.LittleEndian.AppendUint64(b, uint64(d%time.Second/time.Microsecond))
 			return b[:min(n, len(b))], nil
-		case soOOBInline, soPriority, soMark:
+		case soPriority, soMark:
 			b := int32Value(f.quiet[name])
 			return b[:min(n, len(b))], nil
 		}

@@ -12,6 +12,7 @@ import (
 // Events of poll(2), which are those of epoll(7) too.
 const (
 	pollIn     = 1
+	pollPri    = 2
 	pollOut    = 4
 	pollErr    = 8
 	pollHup    = 0x10
@@ -73,7 +74,7 @@ func (f *file) ready() int {
 		events int
 	}{
 		{direct.ReadyIn, pollIn | pollRdNorm}, {direct.ReadyOut, pollOut | pollWrNorm},
-		{direct.ReadyErr, pollErr}, {direct.ReadyHup, pollHup}, {direct.ReadyRdHup, pollRdHup},
+		{direct.ReadyPri, pollPri}, {direct.ReadyErr, pollErr}, {direct.ReadyHup, pollHup}, {direct.ReadyRdHup, pollRdHup},
 	} {
 		if r&e.ready != 0 {
 			events |= e.events

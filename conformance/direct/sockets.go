@@ -169,7 +169,7 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 	switch {
 	case err != nil:
 		return -1, err
-	case flags&(msgOOB|msgFastOpen) != 0, len(control) > 0:
+	case flags&msgFastOpen != 0, len(control) > 0, f.udp && flags&msgOOB != 0:
 		return -1, errNoSupp
 	}
 	data := p[0]
@@ -180,7 +180,10 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 		return s.sendDatagram(f, data, to)
 	}
 	write := f.socket.Write
-	if flags&msgMore != 0 {
+	switch {
+	case flags&msgOOB != 0:
+		write = f.socket.WriteUrgent
+	case flags&msgMore != 0:
 		write = f.socket.WriteMore
 	}
 	total := 0
@@ -222,7 +225,7 @@ func (s *sockets) Recv(fd int, p [][]byte, controlLen, flags int) (r player.Rece
 	case flags&msgErrQueue != 0:
 		return r, errAgain // nothing is ever queued there
 	case flags&msgOOB != 0:
-		return r, errInvalid
+		return s.recvUrgent(f, p, flags)
 	}
 	size := 0
 	for _, b := range p {
@@ -246,6 +249,23 @@ func (s *sockets) Recv(fd int, p [][]byte, controlLen, flags int) (r player.Rece
 		r.Control = f.control()
 	}
 	return r, err
+}
+
+// recvUrgent is recv with MSG_OOB, which does not wait.
+func (s *sockets) recvUrgent(f *file, p [][]byte, flags int) (r player.Received, err error) {
+	b, err := f.socket.ReadUrgent(flags&msgPeek != 0)
+	if err != nil {
+		return r, errno(err)
+	}
+	r.Flags = msgOOB
+	for _, buf := range p {
+		if len(buf) > 0 {
+			buf[0], r.N = b, 1
+			return r, nil
+		}
+	}
+	r.Flags |= msgTrunc
+	return r, nil
 }
 
 func (s *sockets) recvStream(f *file, buf []byte, flags int, r *player.Received) error {

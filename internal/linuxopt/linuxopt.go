@@ -25,6 +25,7 @@ const (
 	SO_SNDBUF          = 7
 	SO_RCVBUF          = 8
 	SO_KEEPALIVE       = 9
+	SO_OOBINLINE       = 10
 	SO_LINGER          = 13
 	SO_REUSEPORT       = 15
 	SO_TIMESTAMPNS     = 35
