@@ -181,13 +181,6 @@ func (cfg *Config) memory() Memory {
 	return cfg.Memory
 }
 
-func (cfg *Config) controller() Controller {
-	if cfg.Controller == nil {
-		return NewCubic()
-	}
-	return cfg.Controller()
-}
-
 // windowScale returns the shift count we announce: enough for MaxBuffer.
 func (cfg *Config) windowScale() uint8 {
 	if cfg.NoWindowScaling {

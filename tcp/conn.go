@@ -83,8 +83,9 @@ type Conn struct {
 	pace                                       pacer
 	usage                                      windowUsage
 	cc                                         Controller
-	limited                                    bool // the congestion window held us back …
-	limitedEnd                                 Seq  // … until this is acknowledged
+	cubic                                      cubic // what cc points to by default
+	limited                                    bool  // the congestion window held us back …
+	limitedEnd                                 Seq   // … until this is acknowledged
 	rtt                                        rttEstimator
 	backoff                                    uint8
 	tries, synRetries, synLinear               uint8
@@ -167,6 +168,7 @@ const (
 )
 
 func (c *Conn) init(cfg *Config, state State) {
+	kept := c.takeRings()
 	*c = Conn{
 		state:      state,
 		localPort:  cfg.LocalPort,
@@ -188,8 +190,13 @@ func (c *Conn) init(cfg *Config, state State) {
 		rtxAt:        clock.Never, probeAt: clock.Never, ackAt: clock.Never,
 		keepAt: clock.Never, finAt: clock.Never, rackAt: clock.Never, tlpAt: clock.Never,
 		noTLP: cfg.NoTailLossProbe,
-		cc:    cfg.controller(),
 		pace:  pacer{at: clock.Never},
+	}
+	c.setRings(kept)
+	if cfg.Controller != nil {
+		c.cc = cfg.Controller()
+	} else {
+		c.cc = &c.cubic // NewCubic, without an allocation
 	}
 	c.rcvMSS = min(c.mss, DefaultMSS)
 	c.SetUserTimeout(cfg.UserTimeout)

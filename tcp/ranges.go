@@ -93,7 +93,10 @@ func (r *rangeRing) find(seq Seq) int {
 	return sort.Search(r.count, func(i int) bool { return seq.Less(r.at(i).end) })
 }
 
-func (r *rangeRing) reset() { *r = rangeRing{} }
+func (r *rangeRing) reset() {
+	r.count = 0
+	r.trim()
+}
 
 // trim gives memory back when there is nothing on record, as idle connections own
 // none that counts.

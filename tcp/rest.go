@@ -1,0 +1,358 @@
+package tcp
+
+import (
+	"math"
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// restDelay is how long a connection must have been silent before Rest takes it: long
+// enough for a conversation not to pay for it, short enough for connections that
+// come in crowds and then wait.
+const restDelay = 500 * time.Millisecond
+
+// Rest is what remains of a connection on which nothing happens: no data in its
+// buffers, nothing in flight, nothing owed, no timer but the one of keep-alive. It
+// is a fifth of a [Conn] in size, and Wake makes the connection of it again.
+//
+// What is left out is the scratch of what is over (loss recovery, the rate
+// estimator's last sample, the pacer's schedule), and what the pause has made
+// stale: a congestion window's growth begins anew after it (RFC 5681, section 4.1),
+// so that CUBIC's epoch and HyStart's round need not be kept.
+type Rest struct {
+	flags                           restFlags
+	state                           State
+	sndScale, rcvScale, quickAcks   uint8
+	rackMult, rackPersist           uint8
+	synRetries, synLinear           uint8
+	retries, orphanRetries          uint8
+	localPort, remotePort           uint16
+	mss, sndMSS, maxGSO, rcvMSS     uint16
+	iss, irs                        Seq
+	sndUna, sndWl1, sndWl2, highSeq Seq
+	rcvNxt, rcvAdv, rcvWup          Seq
+	tsRecent, tsOffset              uint32
+	sndWnd, maxWnd, sndLimit        uint32
+	rcvLimit, rcvMost               uint32
+	figures                         restFigures
+	keepAlive                       restKeepAlive
+	cubic                           restCubic
+	rtt                             rttEstimator
+	rackRTT                         time.Duration
+	ato                             int64
+	busy                            time.Duration
+	delivered                       uint64
+	lastSent, lastData, lastRecv    clock.Time
+	tsAge, keepAt                   clock.Time
+	more                            *restMore
+}
+
+// restFlags are a connection's bits.
+type restFlags uint32
+
+const (
+	restNoDelay restFlags = 1 << iota
+	restOrphan
+	restReadShut
+	restTS
+	restSACK
+	restFINQueued
+	restFINSent
+	restFINKnown
+	restFINTaken
+	restNoTLP
+	restGuarded
+	restPingPong
+	restReordering
+	restCoarse
+	restAppLimited
+	restKeepAliveOn
+	restHasCubic
+	restCubicTimeout // afterTimeout
+	restUrgentInline
+	restUrgentStandard
+)
+
+// restFigures are the counters that every connection moves, as long as they are
+// small.
+type restFigures [10]uint32
+
+// restKeepAlive is a KeepAlive in milliseconds.
+type restKeepAlive struct {
+	idle, interval uint32
+	count          uint16
+}
+
+// restCubic is a cubic before its epoch.
+type restCubic struct {
+	cwnd, ssthresh, wMax, cwndPrior float64
+	srtt                            time.Duration
+}
+
+// restMore holds what few connections have.
+type restMore struct {
+	err, soft    error
+	cc           Controller // another one than cubic
+	tuning       tuning
+	keepAlive    KeepAlive
+	userTimeout  int64
+	invalidEvery time.Duration
+	chrono       chrono
+	stats        counters
+}
+
+// RestAt returns from when on Rest would take the connection if nothing happens
+// until then; clock.Never if something must happen first.
+func (c *Conn) RestAt() clock.Time {
+	if !c.idle() {
+		return clock.Never
+	}
+	return max(c.lastSent, c.lastRecv).Add(max(restDelay, c.rtt.timeout(0)) + time.Millisecond)
+}
+
+// idle reports whether nothing is buffered, in flight or owed.
+func (c *Conn) idle() bool {
+	if c.ranges.count > 0 || c.sndBuf.len > 0 || c.sndBuf.pinned || c.rcvBuf.buffered() > 0 || len(c.rcvBuf.runs) > 0 {
+		return false
+	}
+	switch c.state {
+	case StateEstablished, StateCloseWait:
+		return !c.finQueued && c.sndUna == c.sndNxt && c.finKnown == c.finTaken &&
+			min(c.rtxAt, c.probeAt, c.ackAt, c.finAt, c.rackAt, c.tlpAt, c.pace.at) == clock.Never &&
+			c.recovery == recoveryOpen && c.backoff|c.tries|c.probes|c.dupOwed == 0 && c.kaProbes == 0 &&
+			!c.ackNow && !c.limited && !c.hasDSACK() &&
+			!c.urgent.sending && (c.urgent.state == urgentNone || c.urgent.at.Less(c.rcvBuf.base))
+	case StateClosed, StateTimeWait:
+		return true
+	}
+	return false
+}
+
+// Rest moves an idle connection to r and reports true; c can then serve another
+// one. It reports false, and leaves c as it is, when the connection is not idle, or
+// not for long enough. A connection that is CLOSED or in TIME-WAIT, of which nothing
+// is owed and which was released, is taken at once.
+func (c *Conn) Rest(now clock.Time, r *Rest) bool {
+	over := c.state == StateClosed || c.state == StateTimeWait
+	if c.RestAt() > now && !over || !c.idle() || c.events != 0 ||
+		c.synOwed || c.rstOwed || c.replyOwed || c.probeOwed || c.forced || c.tlpOwed || c.tlp.active ||
+		!over && (c.stalledSince|c.probesSince != 0 || c.chrono.kind != chronoIdle || now.Before(c.challenge)) {
+		return false
+	}
+	*r = Rest{
+		state: c.state, sndScale: c.sndScale, rcvScale: c.rcvScale, quickAcks: c.quickAcks,
+		rackMult: c.rack.mult, rackPersist: c.rack.persist,
+		synRetries: c.synRetries, synLinear: c.synLinear, retries: c.retries, orphanRetries: c.orphanRetries,
+		localPort: c.localPort, remotePort: c.remotePort,
+		mss: uint16(c.mss), sndMSS: uint16(c.sndMSS), maxGSO: uint16(c.maxGSO), rcvMSS: uint16(c.rcvMSS),
+		iss: c.iss, irs: c.irs,
+		sndUna: c.sndUna, sndWl1: c.sndWl1, sndWl2: c.sndWl2, highSeq: c.highSeq,
+		rcvNxt: c.rcvNxt, rcvAdv: c.rcvAdv, rcvWup: c.rcvWup,
+		tsRecent: c.tsRecent, tsOffset: c.tsOffset,
+		sndWnd: uint32(c.sndWnd), maxWnd: uint32(c.maxWnd), sndLimit: uint32(c.sndBuf.limit),
+		rcvLimit: uint32(c.rcvLimit), rcvMost: uint32(c.rcvMost),
+		rtt: c.rtt, rackRTT: c.rack.rtt, ato: c.ato, busy: c.chrono.total[chronoBusy],
+		delivered: c.delivered, lastSent: c.lastSent, lastData: c.lastData, lastRecv: c.lastRecv,
+		tsAge: c.tsAge, keepAt: c.keepAt,
+	}
+	for _, f := range c.restBits() {
+		if *f.on {
+			r.flags |= f.flag
+		}
+	}
+	if c.rate.appLimited != 0 {
+		r.flags |= restAppLimited
+	}
+	more := restMore{err: c.err, soft: c.soft, tuning: c.tuning, userTimeout: c.userTimeout, invalidEvery: c.invalidEvery}
+	more.tuning.noSpace, more.tuning.more = false, false // what they were about has been sent
+	more.chrono.total[chronoWindow], more.chrono.total[chronoBuffer] = c.chrono.total[chronoWindow], c.chrono.total[chronoBuffer]
+	needed := c.err != nil || c.soft != nil || more.tuning != (tuning{}) || c.userTimeout != 0 ||
+		c.invalidEvery != DefaultInvalidInterval || more.chrono != (chrono{})
+	if c.keepAlive.Enable {
+		r.flags |= restKeepAliveOn
+	}
+	if !r.keepAlive.set(&c.keepAlive) {
+		more.keepAlive, needed = c.keepAlive, true
+	}
+	if !r.figures.set(&c.stats) {
+		more.stats, needed = c.stats, true
+	}
+	if q, ok := c.cc.(*cubic); !ok {
+		more.cc, needed = c.cc, needed || c.cc != nil
+	} else {
+		r.flags |= restHasCubic
+		if q.afterTimeout {
+			r.flags |= restCubicTimeout
+		}
+		r.cubic = restCubic{q.cwnd, q.ssthresh, q.wMax, q.cwndPrior, q.srtt}
+	}
+	if needed {
+		r.more = new(restMore)
+		*r.more = more
+	}
+	c.Reset()
+	return true
+}
+
+// Wake makes c the connection that r was taken of. mem is where its buffers get
+// their memory from.
+func (c *Conn) Wake(r *Rest, mem Memory) {
+	kept := c.takeRings()
+	una := r.sndUna
+	*c = Conn{
+		state: r.state, sndScale: r.sndScale, rcvScale: r.rcvScale, quickAcks: r.quickAcks,
+		rack:       rackState{rtt: r.rackRTT, fack: una, mult: r.rackMult, persist: r.rackPersist},
+		synRetries: r.synRetries, synLinear: r.synLinear, retries: r.retries, orphanRetries: r.orphanRetries,
+		localPort: r.localPort, remotePort: r.remotePort, invalidEvery: DefaultInvalidInterval,
+		mss: int(r.mss), sndMSS: int(r.sndMSS), maxGSO: int(r.maxGSO), rcvMSS: int(r.rcvMSS),
+		iss: r.iss, irs: r.irs,
+		sndUna: una, sndNxt: una, sndSml: una, retransHint: una, limitedEnd: una, highSeq: r.highSeq,
+		sndWl1: r.sndWl1, sndWl2: r.sndWl2,
+		rcvNxt: r.rcvNxt, rcvAdv: r.rcvAdv, rcvWup: r.rcvWup,
+		tsRecent: r.tsRecent, tsOffset: r.tsOffset,
+		sndWnd: int(r.sndWnd), maxWnd: int(r.maxWnd),
+		rcvLimit: int(r.rcvLimit), rcvMost: int(r.rcvMost),
+		rtt: r.rtt, ato: r.ato, chrono: chrono{total: [chronoKinds]time.Duration{chronoBusy: r.busy}},
+		delivered: r.delivered, lastSent: r.lastSent, lastData: r.lastData, lastRecv: r.lastRecv,
+		tsAge: r.tsAge, keepAt: r.keepAt,
+		rtxAt: clock.Never, probeAt: clock.Never, ackAt: clock.Never, finAt: clock.Never,
+		rackAt: clock.Never, tlpAt: clock.Never, pace: pacer{at: clock.Never},
+		keepAlive: r.keepAlive.get(), stats: r.figures.get(),
+	}
+	c.setRings(kept)
+	for _, f := range c.restBits() {
+		*f.on = r.flags&f.flag != 0
+	}
+	c.sndBuf.mem, c.sndBuf.base, c.sndBuf.limit = mem, una, int(r.sndLimit)
+	data := r.rcvNxt
+	if c.finTaken {
+		data = data.Add(-1)
+		c.finSeq = data
+	}
+	c.rcvBuf.mem, c.rcvBuf.base, c.rcvBuf.nxt = mem, data, data
+	c.keepAlive.Enable = r.flags&restKeepAliveOn != 0
+	if r.flags&restAppLimited != 0 {
+		c.rate.appLimited = max(c.delivered, 1)
+	}
+	if m := r.more; m != nil {
+		c.err, c.soft, c.cc = m.err, m.soft, m.cc
+		c.tuning, c.userTimeout, c.invalidEvery = m.tuning, m.userTimeout, m.invalidEvery
+		c.chrono.total[chronoWindow], c.chrono.total[chronoBuffer] = m.chrono.total[chronoWindow], m.chrono.total[chronoBuffer]
+		if r.keepAlive == (restKeepAlive{}) {
+			c.keepAlive = m.keepAlive
+		}
+		if r.figures == (restFigures{}) {
+			c.stats = m.stats
+		}
+	}
+	if r.flags&restHasCubic != 0 {
+		q := &c.cubic
+		q.mss = c.payloadMSS()
+		q.slow.reset()
+		q.cwnd, q.ssthresh, q.wMax, q.cwndPrior = r.cubic.cwnd, r.cubic.ssthresh, r.cubic.wMax, r.cubic.cwndPrior
+		q.srtt, q.afterTimeout = r.cubic.srtt, r.flags&restCubicTimeout != 0
+		c.cc = q
+	}
+}
+
+// Reset makes c a Conn like the zero value, but for memory that the next connection
+// can use: it is for Conns that serve many connections, one after the other. The one
+// before was taken by Rest, or released.
+func (c *Conn) Reset() {
+	kept := c.takeRings()
+	*c = Conn{}
+	c.setRings(kept)
+}
+
+// restBit is a bit and where a Conn has it.
+type restBit struct {
+	flag restFlags
+	on   *bool
+}
+
+func (c *Conn) restBits() [16]restBit {
+	return [...]restBit{
+		{restNoDelay, &c.noDelay}, {restOrphan, &c.orphan}, {restReadShut, &c.readShut},
+		{restTS, &c.useTS}, {restSACK, &c.useSACK},
+		{restFINQueued, &c.finQueued}, {restFINSent, &c.finSent}, {restFINKnown, &c.finKnown}, {restFINTaken, &c.finTaken},
+		{restNoTLP, &c.noTLP}, {restGuarded, &c.guarded}, {restPingPong, &c.pingPong},
+		{restReordering, &c.rack.reordering}, {restCoarse, &c.rack.coarse},
+		{restUrgentInline, &c.urgent.inline}, {restUrgentStandard, &c.urgent.standard},
+	}
+}
+
+// set keeps k if milliseconds can hold it. The zero value stands for what they
+// can't.
+func (r *restKeepAlive) set(k *KeepAlive) bool {
+	*r = restKeepAlive{uint32(k.Idle / time.Millisecond), uint32(k.Interval / time.Millisecond), uint16(k.Count)}
+	back := r.get()
+	back.Enable = k.Enable
+	if back != *k {
+		*r = restKeepAlive{}
+		return *k == (KeepAlive{})
+	}
+	return true
+}
+
+func (r *restKeepAlive) get() KeepAlive {
+	return KeepAlive{
+		Idle: time.Duration(r.idle) * time.Millisecond, Interval: time.Duration(r.interval) * time.Millisecond,
+		Count: int(r.count),
+	}
+}
+
+// set keeps s if no counter is too large and none is set that most connections never
+// move. The zero value stands for what it can't hold.
+func (f *restFigures) set(s *counters) bool {
+	for i, n := range [...]uint64{
+		s.segsIn, s.segsOut, s.bytesIn, s.bytesOut, s.bytesAcked, s.dataSegsIn, s.dataSegsOut, s.deliveredSegs,
+		uint64(s.pureAcksOut), uint64(s.delayedAcks),
+	} {
+		f[i] = uint32(min(n, math.MaxUint32))
+	}
+	if f.get() != *s {
+		*f = restFigures{}
+		return *s == (counters{})
+	}
+	return true
+}
+
+func (f *restFigures) get() counters {
+	return counters{
+		segsIn: uint64(f[0]), segsOut: uint64(f[1]), bytesIn: uint64(f[2]), bytesOut: uint64(f[3]), bytesAcked: uint64(f[4]),
+		dataSegsIn: uint64(f[5]), dataSegsOut: uint64(f[6]), deliveredSegs: uint64(f[7]),
+		pureAcksOut: f[8], delayedAcks: f[9],
+	}
+}
+
+// Rings of at most so many entries stay with a Conn that serves another connection.
+const (
+	keptChunks = 16
+	keptRanges = 16
+)
+
+// rings is the memory that a Conn's deques keep between connections.
+type rings struct {
+	send, receive []*Chunk
+	ranges        []sentRange
+}
+
+// takeRings takes the deques' memory out of c. They are empty, or the garbage of a
+// connection that was not released.
+func (c *Conn) takeRings() (r rings) {
+	if n := len(c.sndBuf.chunks.ring); n > 0 && n <= keptChunks && c.sndBuf.chunks.count == 0 {
+		r.send = c.sndBuf.chunks.ring
+	}
+	if n := len(c.rcvBuf.chunks.ring); n > 0 && n <= keptChunks && c.rcvBuf.chunks.count == 0 {
+		r.receive = c.rcvBuf.chunks.ring
+	}
+	if n := len(c.ranges.ring); n > 0 && n <= keptRanges && c.ranges.count == 0 {
+		r.ranges = c.ranges.ring
+	}
+	return r
+}
+
+func (c *Conn) setRings(r rings) {
+	c.sndBuf.chunks.ring, c.rcvBuf.chunks.ring, c.ranges.ring = r.send, r.receive, r.ranges
+}
