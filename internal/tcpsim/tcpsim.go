@@ -1,16 +1,8 @@
-// Package tcpsim drives two tcp.Conn against each other over a simulated path, in
-// one goroutine, by an event queue: a run is determined by its seed and replays
-// bit for bit. Segments are encoded and parsed on the way, as on a wire.
-//
-// It is not a network: there is no IP and no checksum, and a path is one link each
-// way. Whole stacks are tested over netif's wire instead.
 package tcpsim
 
 import (
 	"bytes"
-	"container/heap"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/netduet/netduet/clock"
@@ -70,6 +62,7 @@ type Side struct {
 	sim     *Sim
 	peer    *Side
 	path    Path
+	link    *Link // carries what the side sends in place of path, if not nil
 	cfg     tcp.Config
 	sent    int // segments
 	busy    clock.Time
@@ -81,47 +74,21 @@ type Side struct {
 	timerAt clock.Time // of the event that is queued
 	used    bool       // Conn lives
 	OnEvent func()     // called after each change of the connection
-}
-
-type event struct {
-	at  clock.Time
-	seq uint64
-	do  func()
-}
-
-type queue []event
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
+	onTimer func()
+	arrived *arrivals // what reached the side, if that is counted
+	pure    pureAck
 }
 
 // Sim is a run.
 type Sim struct {
-	Now  clock.Time
+	*Loop
 	A, B *Side
 	cfg  Config
-	rng  *rand.Rand
-	q    queue
-	seq  uint64
 }
 
 // New returns a run in which A (and with Both, B) has begun to connect.
 func New(cfg Config) *Sim {
-	s := &Sim{Now: clock.Time(time.Hour), cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x6e6574647565))}
-	s.A = &Side{Name: "A", sim: s, path: cfg.AtoB, cfg: cfg.A, batch: tcp.NewBatch(0), timerAt: clock.Never}
-	s.B = &Side{Name: "B", sim: s, path: cfg.BtoA, cfg: cfg.B, batch: tcp.NewBatch(0), timerAt: clock.Never}
-	s.A.peer, s.B.peer = s.B, s.A
-	s.A.cfg.LocalPort, s.A.cfg.RemotePort = 1000, 2000
-	s.B.cfg.LocalPort, s.B.cfg.RemotePort = 2000, 1000
+	s := newSim(NewLoop(cfg.Seed), cfg)
 	s.A.connect()
 	if cfg.Both {
 		s.B.connect()
@@ -129,9 +96,20 @@ func New(cfg Config) *Sim {
 	return s
 }
 
+// newSim returns a pair in which nobody has begun to connect.
+func newSim(l *Loop, cfg Config) *Sim {
+	s := &Sim{Loop: l, cfg: cfg}
+	s.A = &Side{Name: "A", sim: s, path: cfg.AtoB, cfg: cfg.A, batch: tcp.NewBatch(0), timerAt: clock.Never}
+	s.B = &Side{Name: "B", sim: s, path: cfg.BtoA, cfg: cfg.B, batch: tcp.NewBatch(0), timerAt: clock.Never}
+	s.A.peer, s.B.peer = s.B, s.A
+	s.A.cfg.LocalPort, s.A.cfg.RemotePort = 1000, 2000
+	s.B.cfg.LocalPort, s.B.cfg.RemotePort = 2000, 1000
+	return s
+}
+
 func (d *Side) connect() {
 	d.used = true
-	d.Conn.Connect(d.sim.Now, &d.cfg, d.iss(), d.sim.rng.Uint32())
+	d.Conn.Connect(d.now(), &d.cfg, d.iss(), d.sim.rng.Uint32())
 	d.flush()
 }
 
@@ -146,38 +124,6 @@ func (d *Side) iss() tcp.Seq {
 	return random
 }
 
-// At schedules do.
-func (s *Sim) At(t clock.Time, do func()) {
-	s.seq++
-	heap.Push(&s.q, event{max(t, s.Now), s.seq, do})
-}
-
-// After schedules do at d from now.
-func (s *Sim) After(d time.Duration, do func()) { s.At(s.Now.Add(d), do) }
-
-// Step runs the next event; false if there is none.
-func (s *Sim) Step() bool {
-	if len(s.q) == 0 {
-		return false
-	}
-	e := heap.Pop(&s.q).(event)
-	s.Now = e.at
-	e.do()
-	return true
-}
-
-// Run steps until done, the time limit, or nothing is left; it reports done.
-func (s *Sim) Run(limit time.Duration, done func() bool) bool {
-	end := s.Now.Add(limit)
-	for !done() {
-		if len(s.q) == 0 || s.q[0].at.After(end) {
-			return done()
-		}
-		s.Step()
-	}
-	return true
-}
-
 // Do calls f, which uses the side's connection, and sends what follows from it.
 func (d *Side) Do(f func(c *tcp.Conn)) {
 	f(&d.Conn)
@@ -188,14 +134,14 @@ func (d *Side) Do(f func(c *tcp.Conn)) {
 func (d *Side) flush() {
 	if d.used {
 		for {
-			d.Conn.Output(d.sim.Now, d.batch, tcp.OutputAll)
+			d.Conn.Output(d.now(), d.batch, tcp.OutputAll)
 			if len(d.batch.Segments) == 0 {
 				break
 			}
 			for i := range d.batch.Segments {
 				d.transmit(&d.batch.Segments[i])
 			}
-			d.Conn.Sent(d.sim.Now)
+			d.Conn.Sent(d.now())
 		}
 		if d.sim.cfg.Flushed != nil {
 			d.sim.cfg.Flushed(d)
@@ -203,7 +149,7 @@ func (d *Side) flush() {
 		if e := d.Conn.Events(); e != 0 {
 			d.Events |= e
 			if e&tcp.EventTimeWait != 0 {
-				tw := d.Conn.TimeWait(d.sim.Now)
+				tw := d.Conn.TimeWait(d.now())
 				d.tw = &tw
 			}
 			if d.OnEvent != nil {
@@ -213,6 +159,9 @@ func (d *Side) flush() {
 	}
 	d.arm()
 }
+
+// now is the time as the side's clock tells it.
+func (d *Side) now() clock.Time { return d.sim.reading() }
 
 func (d *Side) deadline() clock.Time {
 	switch {
@@ -229,36 +178,53 @@ func (d *Side) arm() {
 	if at == clock.Never || d.timerAt <= at && d.timerAt > d.sim.Now {
 		return // nothing, or an earlier event will look again
 	}
-	at = max(at, d.sim.Now)
+	at = d.sim.timer(at)
+	if d.timerAt <= at && d.timerAt > d.sim.Now {
+		return // that one will see to it at the same tick
+	}
 	d.timerAt = at
-	d.sim.At(at, func() {
-		if d.timerAt != at {
-			return
+	if d.onTimer == nil {
+		d.onTimer = d.timer
+	}
+	d.sim.At(at, d.onTimer)
+}
+
+// timer is the event that arm has queued.
+func (d *Side) timer() {
+	if d.timerAt != d.sim.Now {
+		return // an earlier one was queued meanwhile, and has looked
+	}
+	d.timerAt = clock.Never
+	if d.used {
+		if !d.Conn.Deadline().After(d.now()) {
+			d.Conn.Timeout(d.now())
 		}
-		d.timerAt = clock.Never
-		if d.used {
-			if !d.Conn.Deadline().After(d.sim.Now) {
-				d.Conn.Timeout(d.sim.Now)
-			}
-			d.flush()
-		} else if d.passive != nil {
-			if resend, expired := d.passive.Timeout(d.sim.Now); resend {
-				d.synAck()
-			} else if expired {
-				d.passive = nil
-			}
-			d.arm()
+		d.flush()
+	} else if d.passive != nil {
+		if resend, expired := d.passive.Timeout(d.now()); resend {
+			d.synAck()
+		} else if expired {
+			d.passive = nil
 		}
-	})
+		d.arm()
+	}
 }
 
 func (d *Side) synAck() {
-	d.passive.Output(d.sim.Now, d.batch)
+	d.passive.Output(d.now(), d.batch)
 	d.transmit(&d.batch.Segments[0])
 }
 
 // transmit cuts a large segment and sends each piece.
 func (d *Side) transmit(s *tcp.OutSegment) {
+	if d.link != nil && s.SegmentSize == 0 {
+		b := append(d.sim.frame(), s.Packet...)
+		for _, p := range s.Payload {
+			b = append(b, p...)
+		}
+		d.wire(b)
+		return
+	}
 	payload := bytes.Join(s.Payload, nil)
 	if len(payload) != s.PayloadLen {
 		panic(fmt.Sprintf("tcpsim: PayloadLen %d, payload %d", s.PayloadLen, len(payload)))
@@ -268,7 +234,7 @@ func (d *Side) transmit(s *tcp.OutSegment) {
 		size = max(len(payload), 1)
 	}
 	for off := 0; off == 0 || off < len(payload); off += size {
-		b := append([]byte(nil), s.Packet...)
+		b := append(d.sim.frame(), s.Packet...)
 		end := min(off+size, len(payload))
 		seq := uint32(b[4])<<24 | uint32(b[5])<<16 | uint32(b[6])<<8 | uint32(b[7])
 		seq += uint32(off)
@@ -294,6 +260,11 @@ func (d *Side) wire(b []byte) {
 		s.cfg.Tap(s.Now, d == s.A, &seg)
 	}
 	if s.cfg.Drop != nil && s.cfg.Drop(d == s.A, d.sent, &seg) {
+		s.recycle(b)
+		return
+	}
+	if d.link != nil {
+		d.link.send(d, b, &seg)
 		return
 	}
 	var fate Fate
@@ -358,40 +329,44 @@ func (d *Side) receive(b []byte) {
 	if tcp.Parse(b, &seg) != nil {
 		return
 	}
-	now := d.sim.Now
+	d.input(&seg)
+}
+
+func (d *Side) input(seg *tcp.Segment) {
+	now := d.now()
 	switch {
 	case d.tw != nil:
-		if v, r := d.tw.Input(now, &seg); v == tcp.TimeWaitReply {
-			d.wire(r.Append(nil, d.cfg.LocalPort, d.cfg.RemotePort))
+		if v, r := d.tw.Input(now, seg); v == tcp.TimeWaitReply {
+			d.wire(r.Append(d.sim.frame(), d.cfg.LocalPort, d.cfg.RemotePort))
 		}
 	case d.used && d.Conn.State() == tcp.StateClosed:
-		d.refuse(&seg)
+		d.refuse(seg)
 	case d.used:
-		d.Conn.Input(now, &seg)
+		d.Conn.Input(now, seg)
 		d.flush()
 	case d.passive == nil:
 		if seg.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.SYN {
-			d.refuse(&seg)
+			d.refuse(seg)
 			return
 		}
 		d.passive = new(tcp.Passive)
-		d.passive.Init(now, &d.cfg, &seg, d.iss(), d.sim.rng.Uint32())
+		d.passive.Init(now, &d.cfg, seg, d.iss(), d.sim.rng.Uint32())
 		d.synAck()
 		d.arm()
 	default:
-		switch d.passive.Input(now, &seg) {
+		switch d.passive.Input(now, seg) {
 		case tcp.PassiveResend:
 			d.synAck()
 		case tcp.PassiveReset:
-			d.refuse(&seg)
+			d.refuse(seg)
 		case tcp.PassiveAck:
 			r := d.passive.AckReply(now)
-			d.wire(r.Append(nil, d.cfg.LocalPort, d.cfg.RemotePort))
+			d.wire(r.Append(d.sim.frame(), d.cfg.LocalPort, d.cfg.RemotePort))
 		case tcp.PassiveRemove:
 			d.passive = nil
 		case tcp.PassiveEstablish:
 			d.used = true
-			d.Conn.Accept(now, &d.cfg, d.passive, &seg)
+			d.Conn.Accept(now, &d.cfg, d.passive, seg)
 			d.passive = nil
 			d.flush()
 		}
@@ -400,7 +375,7 @@ func (d *Side) receive(b []byte) {
 
 func (d *Side) refuse(seg *tcp.Segment) {
 	if r, ok := tcp.ResetFor(seg); ok {
-		d.wire(r.Append(nil, d.cfg.LocalPort, d.cfg.RemotePort))
+		d.wire(r.Append(d.sim.frame(), d.cfg.LocalPort, d.cfg.RemotePort))
 	}
 }
 

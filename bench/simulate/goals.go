@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// judge compares a result with the goals that its cell has.
+//
+//   - On a clean path with a buffer of one bandwidth-delay product a bulk transfer
+//     fills 0.95 of the link after 20 s, for every round-trip time and controller;
+//     except where the window that a connection can have is too small for the path.
+//   - Under reordering by a quarter of a round trip, after the first 50 of them, at
+//     most 0.1 % of the segments are sent for nothing; and since nothing is lost,
+//     every reduction of the window is taken back.
+//   - Sixteen flows with equal round trips share the link with Jain's index of 0.9.
+func judge(c *cell, r *result) {
+	name := c.Impairment.Name
+	warm, _ := c.times()
+	switch {
+	case c.Short > 0 || c.windowLimited():
+	case name == "clean" && c.Buffer == 1 && c.Flows == 1 && warm >= 20*time.Second:
+		r.goal("goodput at least 0.95", r.Goodput, r.Goodput >= 0.95)
+	case name == "clean" && c.Buffer == 1 && c.Flows == 16 && len(c.Controllers) == 1 && warm >= 20*time.Second:
+		r.goal("Jain's index at least 0.9", r.Jain, r.Jain >= 0.9)
+	case name == "reorder-rtt/4" && c.Windowed && c.Flows == 1:
+		r.goal("spurious at most 0.001", r.Spurious, r.Spurious <= 0.001)
+		if r.Overflow == 0 {
+			r.goal("false reductions not undone: 0", float64(r.Recoveries)-float64(r.Undos), r.Undos >= r.Recoveries)
+		}
+	}
+}
+
+func (r *result) goal(what string, value float64, met bool) {
+	v := verdict{Goal: what, Value: value, Met: met}
+	if !met {
+		for _, k := range knownMisses() {
+			if strings.HasPrefix(r.Cell, k.prefix) && strings.HasSuffix(r.Cell, k.suffix) && strings.HasPrefix(what, k.goal) && k.holds(value) {
+				v.Known = fmt.Sprintf("%s (no worse than %g)", k.why, k.floor)
+			}
+		}
+	}
+	r.Goals = append(r.Goals, v)
+}
+
+// miss is a goal that some cells are known not to reach. It is no excuse: a cell that
+// gets worse than the floor fails, and the table shows it as missed.
+type miss struct {
+	prefix, suffix string // of the cell's name
+	goal           string // how the goal begins
+	floor          float64
+	most           bool // the floor is the most, not the least
+	why            string
+}
+
+func (m *miss) holds(value float64) bool {
+	if m.most {
+		return value <= m.floor
+	}
+	return value >= m.floor
+}
+
+func knownMisses() []miss {
+	return []miss{
+		{
+			prefix: "clean/300ms/", suffix: "/1bdp/1xbbr", goal: "goodput", floor: 0.92,
+			why: "BBR gives up half of its window once in five seconds, for a round trip at least, to see the path without its queue (draft-ietf-ccwg-bbr, section 5.3.4): where that round trip takes 300 ms it costs 6 %",
+		},
+		{
+			prefix: "clean/100ms/100M/", suffix: "/1bdp/16xbbr", goal: "Jain", floor: 0.7,
+			why: "sixteen flows of BBR over 100 ms take longer than 100 s to find equal shares; the cause is not known",
+		},
+	}
+}
