@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/netduet/netduet/clock"
 	"github.com/netduet/netduet/ethernet"
@@ -19,6 +21,15 @@ const (
 	// answered, nor timers of a single-threaded machine from running.
 	rxBatch  = 64
 	rxRounds = 4
+
+	// heldRounds is for how many rounds the ACKs of a burst are held back at most
+	// while the queue is not empty.
+	heldRounds = 8
+
+	// A round with its yield that took longer than yieldLimit is followed by
+	// yieldPause rounds without one.
+	yieldLimit = time.Millisecond
+	yieldPause = 100
 )
 
 // queue is one queue of a device with its receiver and the transmitters that wait
@@ -42,6 +53,12 @@ type receiver struct {
 	// Of the round under way.
 	now     clock.Time
 	touched []*TCPConn // to be driven at its end, each once
+
+	// ACKs that later rounds may merge with theirs.
+	held   []*TCPConn // those that owe one, each once
+	rounds int        // since the first of them
+
+	busy int // rounds for which yield does nothing
 
 	// Of the frame under way.
 	ifc   *iface
@@ -73,8 +90,9 @@ func (q *queue) fail(err error) {
 		"device", q.port.info.Name, "queue", q.index, "error", err)
 }
 
-// poll does one round: it reads until the queue is dry, or for rxRounds, and then
-// drives what was touched. dry reports which.
+// poll does one round: it reads what there is, for rxRounds at most, and then drives
+// what was touched. It reports false when it is to be called again before the queue
+// is waited for, because there may be more, or ACKs wait for what there may be.
 func (rx *receiver) poll(now clock.Time) (dry bool, err error) {
 	rx.now = now
 	var frames, bytes uint64
@@ -93,31 +111,97 @@ func (rx *receiver) poll(now clock.Time) (dry bool, err error) {
 			break
 		}
 	}
-	if frames > 0 {
-		rx.st.count.link.rxFrames.Add(frames)
-		rx.st.count.link.rxBytes.Add(bytes)
-		rx.drive()
+	if frames == 0 {
+		rx.flush()
+		return true, err
 	}
-	return dry, err
+	rx.st.count.link.rxFrames.Add(frames)
+	rx.st.count.link.rxBytes.Add(bytes)
+	rx.drive()
+	if len(rx.held) == 0 {
+		return dry, err
+	}
+	if rx.rounds++; rx.rounds >= heldRounds {
+		rx.flush()
+		return dry, err
+	}
+	return false, err
 }
 
 // drive gives every touched connection one Output, one look at its timers and one
 // wake-up. ACKs that could ride on a reply leave last, when the application had
-// its chance to write one.
+// its chance to write one; those for a burst that may go on not even then.
 func (rx *receiver) drive() {
+	owing := rx.touched[:0]
 	for _, c := range rx.touched {
 		c.mu.Lock()
 		c.touched = false
 		c.drive(rx.now, tcp.OutputHoldAcks)
+		if c.tc.AckOwed() {
+			owing = append(owing, c)
+			c.held = max(c.held, heldNow)
+		}
 		c.unlock()
 	}
-	for i, c := range rx.touched {
+	if len(owing) > 0 {
+		rx.yield()
+	}
+	for _, c := range owing {
 		c.mu.Lock()
-		c.drive(rx.now, tcp.OutputAll)
+		if c.tc.AckOwed() {
+			c.drive(rx.now, tcp.OutputHoldBulk)
+		}
+		switch owed := c.tc.AckOwed(); {
+		case owed && c.held != heldOn:
+			c.held = heldOn
+			rx.held = append(rx.held, c)
+		case !owed && c.held == heldNow:
+			c.held = heldNot
+		}
 		c.unlock()
-		rx.touched[i] = nil
 	}
+	clear(rx.touched)
 	rx.touched = rx.touched[:0]
+}
+
+// holding says whether a receiver holds ACKs of a connection back.
+type holding uint8
+
+const (
+	heldNot holding = iota
+	heldNow         // until the end of the round
+	heldOn          // until the flush: the connection is in a receiver's list
+)
+
+// yield lets the readers that were woken run, on this processor: they take what is
+// still in its cache, and wait in Read again when the next frames come, which then
+// go straight to their buffers. Where others keep the processors busy, so that our
+// turn comes late, it is left out for a while.
+func (rx *receiver) yield() {
+	if rx.busy > 0 {
+		rx.busy--
+		return
+	}
+	runtime.Gosched()
+	now := rx.st.clk.Now()
+	if now.Sub(rx.now) > yieldLimit {
+		rx.busy = yieldPause
+	}
+	rx.now = max(rx.now, now)
+}
+
+// flush sends the ACKs that were held.
+func (rx *receiver) flush() {
+	for i, c := range rx.held {
+		c.mu.Lock()
+		c.held = heldNot
+		if c.tc.AckOwed() {
+			c.drive(rx.now, tcp.OutputAll)
+		}
+		c.unlock()
+		rx.held[i] = nil
+	}
+	rx.held, rx.rounds = rx.held[:0], 0
 }
 
 // touch notes that c is to be driven at the end of the round. c.mu is held.

@@ -236,7 +236,9 @@ func (s *Stack) start() {
 
 // Poll does one round over all queues and timers and returns when it wants to be
 // called again at the latest, even if no frame arrives: clock.Never if only frames
-// matter. It is for stacks with Config.Manual; on others it does nothing. Concurrent
+// matter. The instant now itself means that it is to be called again before frames
+// are waited for: there may be more, and ACKs may wait for what there may be. It is
+// for stacks with Config.Manual; on others it does nothing. Concurrent
 // calls take turns.
 //
 // Timers run in goroutines of the clock's as well, so that a caller which is late

@@ -42,6 +42,7 @@ type TCPConn struct {
 
 	over     tcp.Events // EventClosed or EventTimeWait has come
 	touched  bool       // in a receiver's list
+	held     holding    // a receiver sees to the ACKs that are owed
 	left     bool       // no longer in the table
 	released bool       // buffers and accounting are given back
 	dialed   bool       // holds a port among the dialled ones
@@ -55,6 +56,8 @@ type TCPConn struct {
 	notify      func() // see Socket.Notify
 	changed     bool   // notify is to be called
 	shutWrite   bool   // CloseWrite was called
+	into        []byte // what is left of the buffer that a Read waits with
+	got         int    // bytes that went there
 	readTurn    turn
 	writeTurn   turn
 	readable    waiter
@@ -106,7 +109,12 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 	}
 	c.queue = rx.q.index
 	before := c.tc.UnackedBytes()
-	c.tc.Input(c.at(rx.now), seg)
+	if now := c.at(rx.now); len(c.into) == 0 {
+		c.tc.Input(now, seg)
+	} else {
+		n := c.tc.InputInto(now, seg, c.into)
+		c.into, c.got = c.into[n:], c.got+n
+	}
 	if c.tc.UnackedBytes() < before {
 		c.progress = true
 	}
@@ -226,7 +234,7 @@ func (c *TCPConn) settle(now clock.Time, mode tcp.OutputMode) {
 		c.writable.wake()
 	}
 	c.over |= ev & (tcp.EventClosed | tcp.EventTimeWait)
-	if !c.sending && mode == tcp.OutputAll {
+	if !c.sending && (mode == tcp.OutputAll || !c.tc.AckOwed()) {
 		c.conclude(now)
 	}
 	if !c.left {
@@ -347,7 +355,7 @@ func (c *TCPConn) read(p []byte) (int, error) {
 		now := c.at(c.st.clk.Now())
 		n, err := c.tc.Read(now, p)
 		if n > 0 {
-			c.drive(now, tcp.OutputAll) // a window update may be due
+			c.drained(now)
 			return n, nil
 		}
 		if err == io.EOF {
@@ -360,7 +368,29 @@ func (c *TCPConn) read(p []byte) (int, error) {
 			c.errTaken = true
 			return 0, netapi.Syscall(netapi.CallRead, errnoOf(err))
 		}
+		c.into = p
 		c.wait(&c.readable, &c.readDeadline)
+		c.into, n, c.got = nil, c.got, 0
+		if n > 0 {
+			if n < len(p) && !c.tc.AtMark() { // more may have come before the goroutine ran
+				m, _ := c.tc.Read(c.latest, p[n:])
+				n += m
+			}
+			c.drained(c.latest)
+			return n, nil
+		}
+	}
+}
+
+// drained sends the window update that reading may have made due. What else is owed
+// is left to the receiver while that holds ACKs back. c.mu is held.
+func (c *TCPConn) drained(now clock.Time) {
+	switch {
+	case !c.tc.AckOwed():
+	case c.held != heldNot:
+		c.drive(now, tcp.OutputHoldBulk)
+	default:
+		c.drive(now, tcp.OutputAll)
 	}
 }
 

@@ -194,8 +194,8 @@ func (c *Conn) checkDrained() error {
 	case 0, StateClosed, StateTimeWait, StateSynSent, StateSynReceived:
 		return nil
 	}
-	if c.ackNow || c.dupOwed > 0 || c.probeOwed {
-		return fmt.Errorf("ACK %v, %d duplicates, probe %v still owed", c.ackNow, c.dupOwed, c.probeOwed)
+	if c.AckOwed() || c.probeOwed {
+		return fmt.Errorf("ACK %v or %v, %d duplicates, probe %v still owed", c.ackNow, c.ackSoon, c.dupOwed, c.probeOwed)
 	}
 	if c.rcvNxt != c.rcvWup && c.ackAt == clock.Never {
 		return fmt.Errorf("%d sequence numbers to acknowledge and no timer", c.rcvNxt.Sub(c.rcvWup))

@@ -108,6 +108,7 @@ type Conn struct {
 	finKnown     bool
 	finTaken     bool // FIN is acknowledged
 	ackNow       bool
+	ackSoon      bool      // an ACK is owed for data in order, and may wait for more: see OutputHoldBulk
 	dupReport    SACKBlock // what arrived twice last, to be told by a D-SACK …
 	dupReported  bool      // … unless it was
 	dupOwed      uint8     // how many ACKs out-of-order segments are owed
@@ -304,7 +305,7 @@ func (c *Conn) die(err error) {
 	c.sndBuf.reset()
 	c.stopSending()
 	c.keepAt, c.finAt, c.ackAt = clock.Never, clock.Never, clock.Never
-	c.ackNow, c.dupOwed = false, 0
+	c.ackNow, c.ackSoon, c.dupOwed = false, false, 0
 	if c.orphan {
 		c.rcvBuf.reset()
 	}

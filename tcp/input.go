@@ -70,6 +70,24 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 	}
 }
 
+// InputInto is Input for an application that waits in Read with the buffer p: data
+// that is next in order is copied there, and not to the receive buffer first, while
+// none is waiting to be read. It returns how many bytes were, which then count as
+// read.
+func (c *Conn) InputInto(now clock.Time, seg *Segment, p []byte) int {
+	if c.urgent.state != urgentNone || seg.Flags.Has(URG) {
+		p = nil // a read stops at the mark
+	}
+	c.rcvBuf.into = p
+	c.Input(now, seg)
+	n := len(p) - len(c.rcvBuf.into)
+	c.rcvBuf.into = nil
+	if n > 0 {
+		c.read(n)
+	}
+	return n
+}
+
 // inputSynSent is RFC 9293, section 3.10.7.3.
 func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 	if seg.Flags.Has(ACK) && (!c.iss.Less(seg.Ack) || c.sndNxt.Less(seg.Ack)) {
@@ -292,9 +310,11 @@ func (c *Conn) storeData(now clock.Time, seq Seq, p []byte) {
 	c.adaptATO(now)
 	// RFC 5681, section 4.2: at once when a gap is filled, and for every second full
 	// segment; otherwise the ACK may wait for the reply.
-	if hadHoles || (c.quickAcks > 0 && !c.pingPong) || c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS ||
+	if hadHoles || (c.quickAcks > 0 && !c.pingPong) ||
 		c.rcvNxt.Less(seq.Add(len(p))) { // the rest found no memory
 		c.ackNow = true
+	} else if c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS {
+		c.ackSoon = true
 	} else if c.ackAt == clock.Never {
 		c.ackAt = now.Add(c.delAck())
 	}

@@ -86,7 +86,7 @@ func (m *model) check(drained bool) {
 // drain takes what is to be sent and looks at every segment.
 func (m *model) drain() {
 	for range 100 {
-		m.c.Output(m.now, m.b, OutputMode(m.byte()&1))
+		m.c.Output(m.now, m.b, OutputMode(m.byte()%3))
 		m.check(false)
 		if len(m.b.Segments) == 0 {
 			return
@@ -209,7 +209,16 @@ func (m *model) arrive() {
 	if s.Flags.Has(SYN) {
 		s.Options.MSS, s.Options.HasWScale, s.Options.WScale, s.Options.SACKPermitted, s.Options.HasTS = 1000, true, 2, true, true
 	}
-	m.c.Input(m.now, &s)
+	if kind&1 != 0 {
+		m.c.Input(m.now, &s)
+		return
+	}
+	p := make([]byte, m.byte()*8)
+	n := m.c.InputInto(m.now, &s, p)
+	if !bytes.Equal(p[:n], stream(m.read, m.read+n)) {
+		m.t.Fatalf("InputInto: %d bytes are not what was sent", n)
+	}
+	m.read += n
 }
 
 func (m *model) step() {

@@ -15,7 +15,19 @@ const (
 	// OutputHoldAcks leaves ACKs that carry nothing else for a later OutputAll, so
 	// that a reply which the application is about to write can carry them.
 	OutputHoldAcks
+	// OutputHoldBulk leaves ACKs that are owed for nothing but data in order, as long
+	// as they cover less than bulkAck and less than half of the window. It is for a
+	// driver that has more frames at hand, or looks for them, and comes back with
+	// OutputAll when there are none: the segments of one burst then share an ACK, as
+	// if they had come merged into one. RFC 5681, section 4.2, would have an ACK for
+	// every second full segment, so that the sender's clock keeps ticking; frames that
+	// wait in our own queue have left the network already.
+	OutputHoldBulk
 )
+
+// bulkAck is how many bytes a held back ACK covers at most: a few frames of the
+// largest size, so that the burst which it sets free stays short.
+const bulkAck = 256 << 10
 
 // Output fills b.Segments with what is to be sent now, at most BatchSegments; no
 // segments mean that there is nothing, or nothing that may be sent yet. If there
@@ -287,6 +299,9 @@ func (c *Conn) outputACK(now clock.Time, b *Batch, mode OutputMode) {
 	if mode == OutputHoldAcks {
 		return
 	}
+	if c.ackSoon && (mode == OutputAll || c.bulkAckDue()) {
+		c.ackNow = true
+	}
 	if c.ackNow && c.dupOwed == 0 {
 		c.dupOwed = 1
 	}
@@ -297,9 +312,18 @@ func (c *Conn) outputACK(now clock.Time, b *Batch, mode OutputMode) {
 	}
 }
 
+// bulkAckDue reports whether an ACK for data in order may wait no longer.
+func (c *Conn) bulkAckDue() bool {
+	n := c.rcvNxt.Sub(c.rcvWup)
+	return n >= bulkAck || n >= c.rcvAdv.Sub(c.rcvNxt)
+}
+
+// AckOwed reports whether an OutputAll would send an ACK.
+func (c *Conn) AckOwed() bool { return c.ackNow || c.ackSoon || c.dupOwed > 0 }
+
 // ackSent notes that a segment with the current acknowledgement leaves.
 func (c *Conn) ackSent() {
-	c.ackNow = false
+	c.ackNow, c.ackSoon = false, false
 	c.ackAt = clock.Never
 	c.rcvWup = c.rcvNxt
 	if c.quickAcks > 0 {

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -389,5 +390,61 @@ func TestKeepAlive(t *testing.T) {
 	w.expect("R. 1:1 ack 2")
 	if w.c.Err() != ErrTimeout {
 		t.Errorf("%v", w.c.Err())
+	}
+}
+
+// With a buffer that waits, data in order goes there, past the receive buffer, and
+// the window does not shrink for it.
+func TestInputInto(t *testing.T) {
+	w := newWire(t)
+	cfg := plain()
+	mem := newPoison(t, 1000)
+	cfg.Memory = mem
+	w.connect(cfg)
+	w.skip()
+	w.recv(synAck)
+	w.skip()
+	p := make([]byte, 2500)
+	got := 0
+	into := func(line string, want int) {
+		t.Helper()
+		s := w.parse(line)
+		n := w.c.InputInto(w.now, &s, p[got:])
+		if got += n; n != want {
+			t.Errorf("%s: %d bytes, want %d", line, n, want)
+		}
+		w.drive()
+		w.skip()
+	}
+	edge := w.c.rcvAdv.Sub(w.c.rcvNxt)
+	into(". 1:1001 ack 1 win 100", 1000)
+	into(". 501:1501 ack 1 win 100", 500) // half of it is old
+	if len(mem.out) != 0 || w.c.ReadableBytes() != 0 {
+		t.Errorf("%d chunks, %d bytes to read", len(mem.out), w.c.ReadableBytes())
+	}
+	if now := w.c.rcvAdv.Sub(w.c.rcvNxt); now < edge-1000 {
+		t.Errorf("the window went from %d to %d", edge, now)
+	}
+	into(". 1601:1701 ack 1 win 100", 0) // out of order
+	into(". 1501:1551 ack 1 win 100", 0) // so it takes its place in the buffer
+	into(". 1551:1601 ack 1 win 100", 0)
+	if n, _ := w.c.Read(w.now, p[got:got+200]); n != 200 {
+		t.Errorf("%d bytes to read", n)
+	}
+	got += 200
+	into(". 1701:3001 ack 1 win 100", 800) // more than there is room for
+	if w.c.ReadableBytes() != 500 || w.c.Info().Unread != 500 {
+		t.Errorf("%d bytes are left", w.c.ReadableBytes())
+	}
+	if !bytes.Equal(p, stream(0, len(p))) {
+		t.Error("the bytes are not the stream's")
+	}
+	w.read(2501, 500)
+	into(". 3001:3101 ack 1 win 100", 0) // p is full
+	w.read(3001, 100)
+	w.c.Abort(w.now)
+	w.c.Release()
+	if len(mem.out) != 0 {
+		t.Errorf("%d chunks are not given back", len(mem.out))
 	}
 }

@@ -24,6 +24,10 @@ type recvBuffer struct {
 	// newest first: the order in which RFC 2018, section 4, wants SACK blocks.
 	recent  [4]Seq
 	nrecent int
+
+	// into is where bytes go that are next in order while none wait in front of them:
+	// what is left of InputInto's buffer, during the call.
+	into []byte
 }
 
 // buffered returns the number of bytes that can be read.
@@ -34,10 +38,14 @@ func (b *recvBuffer) buffered() int { return b.nxt.Sub(b.base) }
 // how far the data is now in order.
 func (b *recvBuffer) insert(seq Seq, p []byte) bool {
 	if seq == b.nxt {
-		n := b.store(seq, p)
-		b.nxt = b.nxt.Add(n)
+		m := b.hand(p)
+		n := 0
+		if m < len(p) {
+			n = b.store(seq.Add(m), p[m:])
+			b.nxt = b.nxt.Add(n)
+		}
 		b.merge()
-		return n > 0
+		return m+n > 0
 	}
 	// Which runs does [seq, end) touch?
 	end := seq.Add(len(p))
@@ -71,6 +79,18 @@ func (b *recvBuffer) insert(seq Seq, p []byte) bool {
 	}
 	b.remember(seq)
 	return true
+}
+
+// hand copies the start of p, which is next in order, to into, as far as nothing
+// is waiting to be read before it, and returns how much that was.
+func (b *recvBuffer) hand(p []byte) int {
+	if len(b.into) == 0 || b.base != b.nxt || len(b.runs) > 0 {
+		return 0
+	}
+	n := copy(b.into, p)
+	b.into = b.into[n:]
+	b.base, b.nxt = b.base.Add(n), b.nxt.Add(n) // there are no chunks, and off is 0
+	return n
 }
 
 // merge takes runs that nxt has reached into the ordered bytes.

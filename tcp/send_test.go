@@ -409,3 +409,88 @@ func TestHoldAcks(t *testing.T) {
 	w.drive()
 	w.expect(". 1:1 ack 1001")
 }
+
+// OutputHoldBulk holds back the ACKs of data in order only, and those not for ever.
+func TestHoldBulk(t *testing.T) {
+	cfg := plain()
+	cfg.ReceiveBuffer = 1 << 20
+	w := dial(t, cfg, synAck)
+	seq := 1
+	bulk := func(n int) {
+		w.recv(w.text(". %d:%d ack 1 win 100", seq, seq+n))
+		seq += n
+	}
+	ack := func() { w.expect(w.text(". 1:1 ack %d", seq)) }
+	for range 20 { // the start, which is acknowledged at once
+		bulk(1000)
+		w.skip()
+	}
+	w.mode = OutputHoldBulk
+	bulk(10000)
+	w.none()
+	bulk(10000)
+	w.none()
+	if !w.c.AckOwed() {
+		t.Error("no ACK is owed")
+	}
+	w.mode = OutputAll
+	w.drive()
+	ack()
+	if w.c.AckOwed() {
+		t.Error("an ACK is owed still")
+	}
+
+	w.mode = OutputHoldBulk
+	bulk(2000)
+	w.write(10) // carries it
+	w.expect(w.text("P. 1:11 ack %d", seq))
+	w.mode = OutputAll
+	w.drive()
+	w.none()
+
+	// A hole is told at once, and so is its end.
+	w.mode = OutputHoldBulk
+	bulk(2000)
+	w.recv(w.text(". %d:%d ack 11 win 100", seq+1000, seq+2000))
+	w.expect(w.text(". 11:11 ack %d <sack %d:%d>", seq, seq+1000, seq+2000))
+	w.recv(w.text(". %d:%d ack 11 win 100", seq, seq+1000))
+	seq += 2000
+	w.expect(w.text(". 11:11 ack %d", seq))
+
+	// A quarter of a MiB is told.
+	w.read(1, seq-1)
+	w.skip()
+	for range bulkAck / 10000 {
+		w.recv(w.text(". %d:%d ack 11 win 100", seq, seq+10000))
+		seq += 10000
+		w.none()
+		w.read(seq-10000, 10000)
+	}
+	w.recv(w.text(". %d:%d ack 11 win 100", seq, seq+10000))
+	seq += 10000
+	w.expect(w.text(". 11:11 ack %d", seq))
+}
+
+// So is half of a small window.
+func TestHoldBulkSmallWindow(t *testing.T) {
+	cfg := plain()
+	cfg.ReceiveBuffer = 40000
+	w := dial(t, cfg, synAck)
+	for seq := 1; seq < 20001; seq += 1000 {
+		w.recv(w.text(". %d:%d ack 1 win 100", seq, seq+1000))
+		w.skip()
+		w.read(seq, 1000)
+		w.skip()
+	}
+	w.mode = OutputHoldBulk
+	sent := 0
+	for seq := 20001; len(w.sent) == 0 && sent < 40000; seq += 1000 {
+		s := w.parse(w.text(". %d:%d ack 1 win 100", seq, seq+1000))
+		w.c.Input(w.now, &s)
+		w.drive()
+		sent += 1000
+	}
+	if sent < 8000 || sent > 22000 {
+		t.Errorf("the ACK covers %d bytes of a window of 40000", sent)
+	}
+}

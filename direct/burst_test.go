@@ -1,0 +1,177 @@
+package direct
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/netduet/netduet/netif"
+	"github.com/netduet/netduet/tcp"
+)
+
+// acceptRaw returns a stack that is polled by the test, with a connection that the
+// raw peer opened and that is past the segments acknowledged at once at the start.
+func acceptRaw(t *testing.T, wrap func(netif.Device) netif.Device) (*Stack, *rawConn) {
+	t.Helper()
+	s, p := newRaw(t, wrap, func(cfg *Config) { cfg.Manual = true })
+	l, err := s.ListenTCP("tcp", netip.MustParseAddrPort("0.0.0.0:7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	rc := &rawConn{peer: p, port: 7, snd: 1000}
+	p.tcp(9, 7, tcp.Reply{Seq: rc.snd, Flags: tcp.SYN, Window: 65535}, nil)
+	rc.snd++
+	for rc.rcv == 0 {
+		pollDry(s)
+		for _, seg := range p.segments() {
+			if seg.Flags == tcp.SYN|tcp.ACK {
+				rc.rcv = seg.Seq.Add(1)
+			}
+		}
+	}
+	rc.send(0, nil)
+	pollDry(s)
+	if rc.TCPConn, err = l.AcceptTCP(); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 1000)
+	for range 40 {
+		rc.send(0, buf)
+		pollDry(s)
+		rc.Read(buf)
+	}
+	p.take()
+	return s, rc
+}
+
+// pollDry polls s until it wants to wait for frames.
+func pollDry(s *Stack) {
+	for s.Poll(s.clk.Now()) <= s.clk.Now() {
+	}
+}
+
+// A burst is acknowledged once, when there is no more of it.
+func TestBurstIsAcknowledgedOnce(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s, c := acceptRaw(t, nil)
+		defer s.Close()
+		for range 30 {
+			c.send(0, make([]byte, 1000))
+		}
+		if next := s.Poll(s.clk.Now()); next > s.clk.Now() {
+			t.Errorf("an ACK is owed, and Poll wants to come back at %v only", next)
+		}
+		if segs := c.peer.segments(); len(segs) != 0 {
+			t.Errorf("%d segments, the first %+v, before the queue is dry", len(segs), segs[0])
+		}
+		pollDry(s)
+		if segs := c.peer.segments(); len(segs) != 1 || segs[0].Ack != c.snd {
+			t.Errorf("%d segments, want an ACK of all", len(segs))
+		}
+		if next := s.Poll(s.clk.Now()); next <= s.clk.Now() {
+			t.Error("Poll has nothing to do and wants to come back at once")
+		}
+		// One that does not end is acknowledged all the same.
+		got := 0
+		for range 4 * heldRounds {
+			c.send(0, make([]byte, 1000))
+			c.send(0, make([]byte, 1000))
+			s.Poll(s.clk.Now())
+			got += len(c.peer.segments())
+		}
+		if got < 3 || got > 5 {
+			t.Errorf("%d ACKs in %d rounds of frames", got, 4*heldRounds)
+		}
+	})
+}
+
+// Data for a blocked Read goes to its buffer and takes no memory on the way; what
+// does not fit in there waits for the next.
+func TestBlockedReadTakesDataDirectly(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s, c := acceptRaw(t, nil)
+		defer s.Close()
+		read := func(size int) (wait func() []byte) {
+			buf, done := make([]byte, size), make(chan int)
+			go func() {
+				n, err := c.Read(buf)
+				if err != nil {
+					t.Error(err)
+				}
+				done <- n
+			}()
+			synctest.Wait()
+			return func() []byte { return buf[:<-done] }
+		}
+		limit, refused := s.mem.limit, s.mem.refused.Load()
+		s.mem.limit = 0 // a second chunk would be refused
+		wait := read(20000)
+		for at := 0; at < 18000; at += 1000 {
+			c.send(0, patterned(at, 1000))
+		}
+		s.Poll(s.clk.Now())
+		if n := s.mem.refused.Load() - refused; n != 0 {
+			t.Errorf("memory was wanted %d times", n)
+		}
+		if got := wait(); !bytes.Equal(got, patterned(0, 18000)) {
+			t.Errorf("read %d bytes, or not the right ones", len(got))
+		}
+		pollDry(s)
+		s.mem.limit = limit
+
+		wait = read(1500)
+		c.send(0, patterned(18000, 1000))
+		c.send(0, patterned(19000, 1000))
+		pollDry(s)
+		if got := wait(); !bytes.Equal(got, patterned(18000, 1500)) {
+			t.Errorf("read %d bytes, or not the right ones", len(got))
+		}
+		if got := read(2000)(); !bytes.Equal(got, patterned(19500, 500)) {
+			t.Errorf("read %d bytes of what was left, or not the right ones", len(got))
+		}
+
+		// A deadline that passes leaves the buffer alone from then on.
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		late := make([]byte, 1000)
+		if n, err := c.Read(late); n != 0 || err == nil {
+			t.Errorf("Read: %d, %v", n, err)
+		}
+		c.SetReadDeadline(time.Time{})
+		c.send(0, patterned(20000, 1000))
+		pollDry(s)
+		if !bytes.Equal(late, make([]byte, 1000)) {
+			t.Error("a Read that is over had its buffer written to")
+		}
+		if got := read(2000)(); !bytes.Equal(got, patterned(20000, 1000)) {
+			t.Errorf("read %d bytes after the deadline, or not the right ones", len(got))
+		}
+	})
+}
+
+// Close of a connection with a blocked Read whose buffer has data already: the Read
+// has it, and nothing is lost.
+func TestCloseWithDataInABlockedRead(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s, c := acceptRaw(t, nil)
+		defer s.Close()
+		type result struct {
+			n   int
+			err error
+		}
+		done := make(chan result)
+		go func() {
+			n, err := c.Read(make([]byte, 100))
+			done <- result{n, err}
+		}()
+		synctest.Wait()
+		c.send(0, patterned(0, 100))
+		s.Poll(s.clk.Now())
+		c.Close()
+		if r := <-done; r.n != 100 || r.err != nil {
+			t.Errorf("Read: %d, %v", r.n, r.err)
+		}
+	})
+}
