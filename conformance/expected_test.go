@@ -7,7 +7,10 @@ type divergence struct{ script, reason string }
 var divergences = [...]divergence{
 	{"client/connect.pkt", "Linux opens its window as data comes, ours offers the whole buffer at once"},
 	{"client/no-stamps.pkt", "Linux opens its window as data comes, ours offers the whole buffer at once"},
+	{"data/right-edge.pkt", "Linux opens its window as data comes, ours offers the whole buffer at once"},
 	{"data/window-closes.pkt", "Linux opens its window as data comes, ours offers the whole buffer at once"},
+	{"loss/probe-repairs.pkt", "ours halves what is in flight, Linux its congestion window"},
+	{"loss/prr.pkt", "ours reduces by bytes and holds part of a segment back, Linux counts segments and rounds up"},
 	{"loss/sack-recovery.pkt", "ours halves what is in flight, Linux its congestion window"},
 	{"loss/timeout-backoff.pkt", "ours ends the backoff with any progress, Linux with a valid sample (RFC 6298, section 5.7)"},
 	{"server/ecn.pkt", "ours has no ECN"},

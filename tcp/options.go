@@ -142,12 +142,14 @@ func (p *Passive) quiet() bool { return p.acked && p.tries < p.deferred }
 func (c *Conn) Buffers() (send, receive int) { return c.sndBuf.limit, c.rcvLimit }
 
 // Unwritable reports whether a writer should wait: for a third of the send buffer to
-// be free, and for fewer unsent bytes than SetNotSentLowat says, as Linux has it.
+// be free, and for fewer than half the unsent bytes that SetNotSentLowat says, as Linux
+// has it: a Write takes something before that.
 func (c *Conn) Unwritable() bool {
 	if c.finQueued || c.orphan || !c.state.canSend() {
 		return false // writing fails at once
 	}
-	return c.sndBuf.room() < c.sndBuf.len/2 || c.writeRoom() == 0
+	lowat := c.tuning.notSentLowat
+	return c.sndBuf.room() < c.sndBuf.len/2 || lowat > 0 && 2*c.unsent() >= lowat
 }
 
 // PeekInto copies readable bytes to p and leaves them where they are.

@@ -258,6 +258,10 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		}
 		c.ranges.push(r)
 		c.usage.sent(c)
+		if c.inFlight()+c.payloadMSS() > c.cwnd() {
+			// A full window limits whether or not more waits, as in Linux.
+			c.limited, c.limitedEnd = true, c.sndNxt
+		}
 		c.emitRange(now, b, &r)
 		c.stats.bytesOut += uint64(n)
 		c.lastSent = now

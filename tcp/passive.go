@@ -124,13 +124,13 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		if seg.Seq == next { // RFC 5961, section 3.2
 			return PassiveRemove
 		}
-		return PassiveDrop
+		fallthrough
 	case seg.Flags.Has(SYN):
 		if now.Before(p.challenge) {
 			return PassiveDrop
 		}
 		p.challenge = now.Add(p.invalidEvery)
-		return PassiveAck // RFC 5961, section 4.2
+		return PassiveAck // RFC 5961, sections 3.2 and 4.2
 	case !seg.Flags.Has(ACK):
 		return PassiveDrop
 	case seg.Ack != p.iss.Add(1):

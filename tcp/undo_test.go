@@ -33,7 +33,7 @@ func TestUndoByDSACK(t *testing.T) {
 	w.recv(". 1:1 ack 1 win 65535 <sack 1:501 1001:4001>") // a D-SACK that can't be
 	w.expect(". 1:1001 ack 1")
 	w.recv(". 1:1 ack 10001 win 65535")
-	if in := w.c.Info(); in.Undos != 0 || in.Window != 5000 || in.DSACKsIn != 0 {
+	if in := w.c.Info(); in.Undos != 0 || in.Window != 6000 || in.DSACKsIn != 0 {
 		t.Errorf("%+v", in)
 	}
 	w.recv(". 1:1 ack 10001 win 65535 <sack 1:501>")
