@@ -102,12 +102,12 @@ func (c *TCPConn) isClosed() bool {
 func (s *Stack) await(d time.Duration, over func(*TCPConn) bool) bool {
 	w := &drain{left: 1, all: make(chan struct{}), over: over}
 	for _, c := range s.conns.all() {
-		c.mu.Lock()
+		c.lock()
 		if c.closed && !over(c) {
 			w.add()
 			c.drain = w
 		}
-		c.mu.Unlock()
+		c.unlock()
 	}
 	w.done()
 	t := time.NewTimer(d)
@@ -135,9 +135,9 @@ func (s *Stack) await(d time.Duration, over func(*TCPConn) bool) bool {
 // the application wrote before it closed: a reset could make the peer lose what it
 // has not read yet.
 func (c *TCPConn) abortUndelivered() {
-	c.mu.Lock()
+	c.lock()
 	done := c.closed && c.isDelivered()
-	c.mu.Unlock()
+	c.unlock()
 	if !done {
 		c.abort()
 	}
@@ -156,12 +156,12 @@ func (s *Stack) forgetAll() {
 		}
 	}
 	for _, c := range s.conns.all() {
-		c.mu.Lock()
+		c.lock()
 		c.stackClosed = true
 		if !c.left {
 			c.leave(nil)
 		}
 		c.conclude(s.clk.Now())
-		c.mu.Unlock()
+		c.unlock()
 	}
 }

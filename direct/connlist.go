@@ -5,11 +5,11 @@ import "sync"
 // newConn makes a connection that is not yet open. Its flow and path are set by
 // the caller, as is the entry.
 func (s *Stack) newConn() (*TCPConn, bool) {
-	if !s.mem.charge(connCharge, false) {
+	if !s.mem.charge(connCharge+coreCharge, false) {
 		s.count.tcp.connRefused.Add(1)
 		return nil, false
 	}
-	c := &TCPConn{st: s, opt: netOptions()}
+	c := &TCPConn{st: s, opt: s.netOptions, tc: s.getCore()}
 	c.kind = c
 	s.conns.add(c)
 	s.count.tcp.connections.Add(1)
@@ -61,5 +61,8 @@ func (l *connList) all() (list []*TCPConn) {
 func (s *Stack) forgetConn(c *TCPConn) {
 	s.conns.remove(c)
 	s.mem.credit(connCharge)
+	if c.tc != nil {
+		s.mem.credit(coreCharge)
+	}
 	s.count.tcp.connections.Add(-1)
 }

@@ -91,30 +91,32 @@ func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socke
 		return nil, netapi.CallSocket, syscall.ENOBUFS
 	}
 	if from != nil {
-		c.opt = from.opt
+		*c.changeOptions() = from.opt
 	}
 	p.id = uint16(s.random())
-	p.ip = c.opt.ip
+	p.ip = c.options().ip
 	c.path = p
-	c.queue = int(s.random() % 256)
+	c.queue = int32(s.random() % 256)
+	c.network = nameNetwork(network)
 	c.flow = flow{local: p.src, remote: raddr.Addr(), localPort: laddr.Port(), remotePort: raddr.Port()}
 
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	if errno := s.dial(c, from); errno != 0 {
 		s.forgetConn(c)
+		s.putCore(c.tc)
+		c.tc = nil
 		if errno == syscall.EADDRINUSE {
 			return nil, netapi.CallBind, errno
 		}
 		return nil, netapi.CallConnect, errno
 	}
 	s.timers.bind(&c.timer, c, c.sum)
-	c.ep = endpoint("tcp", network, c.flow)
 	s.count.tcp.activeOpens.Add(1)
 	now := s.clk.Now()
-	cfg := s.tcpConfig(&c.path, &c.flow, &c.opt)
+	cfg := s.tcpConfig(&c.path, &c.flow, c.options())
 	c.tc.Connect(c.at(now), &cfg, s.secret.ISS(now, c.localAddr(), c.remoteAddr()), s.secret.TSOffset(c.localAddr(), c.remoteAddr()))
-	c.opt.start(&c.tc)
+	c.options().start(c.tc)
 	c.drive(now, tcp.OutputAll)
 	return c, "", 0
 }
@@ -124,41 +126,44 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 	if errno != 0 {
 		return nil, netapi.Syscall(call, errno)
 	}
-	c.mu.Lock()
+	c.lock()
 	for {
 		err := c.tc.Err()
 		switch {
 		case c.stackClosed:
-			c.mu.Unlock()
+			c.unlock()
 			return nil, netapi.ClosedError(netapi.OpDial, network)
 		case c.tc.Established():
 			// It may have ended since, too: then the first Read or Write tells.
-			c.mu.Unlock()
+			c.unlock()
 			return c, nil
 		case c.tc.State() == tcp.StateClosed:
 			c.discard()
-			c.mu.Unlock()
+			c.unlock()
 			return nil, netapi.Syscall(netapi.CallConnect, errnoOf(err))
 		}
-		ch := c.writable.prepare()
-		c.mu.Unlock()
+		ch := c.writable.prepare(s)
+		c.unlock()
+		canceled, closing := false, false
 		select {
 		case <-ch:
-			c.mu.Lock()
 		case <-ctx.Done():
-			c.mu.Lock()
-			if !c.tc.Established() {
-				c.discard()
-				c.mu.Unlock()
-				return nil, ctx.Err()
-			}
+			canceled = true
 		case <-s.closing:
-			c.mu.Lock()
+			closing = true
+		}
+		c.lock()
+		c.writable.done(s, ch)
+		switch {
+		case canceled && !c.tc.Established():
 			c.discard()
-			c.mu.Unlock()
+			c.unlock()
+			return nil, ctx.Err()
+		case closing:
+			c.discard()
+			c.unlock()
 			return nil, netapi.ClosedError(netapi.OpDial, network)
 		}
-		c.writable.waiting = false
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 // What each kind of record is charged against Config.MemoryLimit, in bytes,
 // beside the buffers it holds: the Go objects behind it, rounded up.
 const (
-	connCharge     = 2048
+	connCharge     = 1024
+	coreCharge     = 2048 // of a connection that does not rest
 	passiveCharge  = 512
 	timeWaitCharge = 256
 	socketCharge   = 512

@@ -24,8 +24,11 @@ const (
 // changed.
 func (c *TCPConn) unlock() {
 	var f func()
-	if c.changed {
+	if c.changed && c.notify != nil {
 		c.changed, f = false, c.notify
+	}
+	if c.released {
+		c.retire()
 	}
 	c.mu.Unlock()
 	if f != nil {
@@ -33,17 +36,20 @@ func (c *TCPConn) unlock() {
 	}
 }
 
-// setNotify has f called from now on; see Socket.Notify.
-func (c *TCPConn) setNotify(f func()) {
+// setNotify has f called from now on; see Socket.Notify. It reports whether something
+// has changed before that nobody was told.
+func (c *TCPConn) setNotify(f func()) (missed bool) {
 	c.mu.Lock()
-	c.notify = f
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	missed = c.changed
+	c.notify, c.changed = f, false
+	return missed
 }
 
 // ready returns the connection's readiness.
 func (c *TCPConn) ready() (r Readiness) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	state := c.tc.State()
 	in := c.readShut || c.tc.ReadErr() != nil
 	out := state != tcp.StateEstablished && state != tcp.StateCloseWait &&

@@ -134,7 +134,7 @@ func (rx *receiver) poll(now clock.Time) (dry bool, err error) {
 func (rx *receiver) drive() {
 	owing := rx.touched[:0]
 	for _, c := range rx.touched {
-		c.mu.Lock()
+		c.lock()
 		c.touched = false
 		c.drive(rx.now, tcp.OutputHoldAcks)
 		if c.tc.AckOwed() {
@@ -147,7 +147,7 @@ func (rx *receiver) drive() {
 		rx.yield()
 	}
 	for _, c := range owing {
-		c.mu.Lock()
+		c.lock()
 		if c.tc.AckOwed() {
 			c.drive(rx.now, tcp.OutputHoldBulk)
 		}
@@ -193,7 +193,7 @@ func (rx *receiver) yield() {
 // flush sends the ACKs that were held.
 func (rx *receiver) flush() {
 	for i, c := range rx.held {
-		c.mu.Lock()
+		c.lock()
 		c.held = heldNot
 		if c.tc.AckOwed() {
 			c.drive(rx.now, tcp.OutputAll)

@@ -175,7 +175,13 @@ func (k *Socket) Connect(raddr netip.AddrPort) error {
 	if err := k.enter(); err != nil {
 		return err
 	}
-	defer k.mu.Unlock()
+	var missed func()
+	defer func() {
+		k.mu.Unlock()
+		if missed != nil {
+			missed()
+		}
+	}()
 	raddr = netip.AddrPortFrom(raddr.Addr().Unmap(), raddr.Port())
 	if !raddr.Addr().Is4() {
 		return syscall.EAFNOSUPPORT
@@ -212,7 +218,9 @@ func (k *Socket) Connect(raddr netip.AddrPort) error {
 		}
 		return errno
 	}
-	c.setNotify(k.notify)
+	if c.setNotify(k.notify) {
+		missed = k.notify // the peer was quicker
+	}
 	k.conn, k.addr = c, c.localAddr()
 	return syscall.EINPROGRESS
 }
@@ -223,7 +231,7 @@ var errEnded = errors.New("direct: the connection has ended")
 // connecting is what another Connect says. k.mu is held.
 func (k *Socket) connecting() error {
 	c := k.conn
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	switch c.tc.State() {
 	case tcp.StateSynSent, tcp.StateSynReceived:
@@ -372,7 +380,7 @@ func (k *Socket) ReadUrgent(peek bool) (byte, error) {
 	case c == nil:
 		return 0, syscall.EOPNOTSUPP
 	}
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.gone(); err != nil {
 		return 0, err
@@ -597,8 +605,8 @@ func (k *Socket) Pending() (in, out, unsent int) {
 			in = u.queue[u.head].n
 		}
 	case c != nil:
-		c.mu.Lock()
-		defer c.mu.Unlock()
+		c.lock()
+		defer c.unlock()
 		in, unsent = c.tc.ReadableBytes(), c.tc.UnsentBytes()
 		out = c.tc.UnackedBytes() + unsent
 	}
@@ -648,7 +656,7 @@ func (k *Socket) Listener() *TCPListener {
 
 // tryRead is Read without waiting; take removes what was read.
 func (c *TCPConn) tryRead(p []byte, take bool) (int, error) {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.gone(); err != nil {
 		return 0, err
@@ -678,7 +686,7 @@ func (c *TCPConn) tryRead(p []byte, take bool) (int, error) {
 
 // tryWrite is Write without waiting.
 func (c *TCPConn) tryWrite(p []byte, mode writeMode) (int, error) {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.gone(); err != nil {
 		return 0, err
@@ -715,11 +723,11 @@ func (c *TCPConn) tryWrite(p []byte, mode writeMode) (int, error) {
 
 // closeNow is Close that does not linger.
 func (c *TCPConn) closeNow() {
-	c.mu.Lock()
-	if c.opt.linger > 0 {
-		c.opt.linger = -1
+	c.lock()
+	if c.options().linger > 0 {
+		c.changeOptions().linger = -1
 	}
-	c.mu.Unlock()
+	c.unlock()
 	c.Close()
 }
 

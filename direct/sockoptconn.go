@@ -17,20 +17,20 @@ import (
 // unknown option, EOPNOTSUPP for one whose effect this stack does not have, EINVAL
 // for a bad value.
 func (c *TCPConn) SetSockopt(level, name int, value []byte) error {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.gone(); err != nil {
-		return c.ep.SetOption(err)
+		return c.endpoint().SetOption(err)
 	}
 	if errno := c.setsockopt(level, name, value); errno != 0 {
-		return c.ep.SetOption(netapi.Syscall(netapi.CallSetsockopt, errno))
+		return c.endpoint().SetOption(netapi.Syscall(netapi.CallSetsockopt, errno))
 	}
 	return nil
 }
 
 // setsockopt is SetSockopt with c.mu held.
 func (c *TCPConn) setsockopt(level, name int, value []byte) syscall.Errno {
-	if errno := c.opt.set(level, name, value, c.tc.State()); errno != 0 {
+	if errno := c.changeOptions().set(level, name, value, c.tc.State()); errno != 0 {
 		return errno
 	}
 	now := c.at(c.st.clk.Now())
@@ -48,14 +48,14 @@ func (c *TCPConn) setsockopt(level, name int, value []byte) syscall.Errno {
 // and returns how much that is. See SetSockopt. TCP_INFO gives struct tcp_info;
 // SO_ERROR the pending error, and clears it.
 func (c *TCPConn) GetSockopt(level, name int, value []byte) (int, error) {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.gone(); err != nil {
-		return 0, c.ep.SetOption(err)
+		return 0, c.endpoint().SetOption(err)
 	}
 	v, errno := c.getsockopt(level, name)
 	if errno != 0 {
-		return 0, c.ep.SetOption(netapi.Syscall(callGetsockopt, errno))
+		return 0, c.endpoint().SetOption(netapi.Syscall(callGetsockopt, errno))
 	}
 	return copy(value, v), nil
 }
@@ -68,17 +68,17 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 	case linuxopt.SOL_SOCKET:
 		switch name {
 		case linuxopt.SO_LINGER:
-			return lingerValue(c.opt.linger), 0
+			return lingerValue(c.options().linger), 0
 		case linuxopt.SO_ERROR:
 			return linuxopt.Int(int(c.takeError())), 0
 		case linuxopt.SO_ACCEPTCONN:
 			return linuxopt.Int(0), 0
 		case linuxopt.SO_SNDBUF:
 			n, _ := c.tc.Buffers()
-			return linuxopt.Int(2 * or(c.opt.sendBuffer, n)), 0
+			return linuxopt.Int(2 * or(c.options().sendBuffer, n)), 0
 		case linuxopt.SO_RCVBUF:
 			_, n := c.tc.Buffers()
-			return linuxopt.Int(2 * or(c.opt.recvBuffer, n)), 0
+			return linuxopt.Int(2 * or(c.options().recvBuffer, n)), 0
 		}
 	case linuxopt.IPPROTO_TCP:
 		switch name {
@@ -86,23 +86,23 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 			in := c.linuxInfo()
 			return in.Append(nil), 0
 		case linuxopt.TCP_CONGESTION:
-			return congestionValue(&c.opt), 0
+			return congestionValue(c.options()), 0
 		case linuxopt.TCP_MAXSEG:
 			return linuxopt.Int(c.tc.MaxSegment()), 0
 		case linuxopt.TCP_QUICKACK:
 			return linuxopt.Int(toInt(c.tc.QuickAck())), 0
 		case linuxopt.TCP_WINDOW_CLAMP:
 			_, n := c.tc.Buffers()
-			return linuxopt.Int(or(c.opt.windowClamp, n)), 0
+			return linuxopt.Int(or(c.options().windowClamp, n)), 0
 		}
 	case linuxopt.IPPROTO_IP:
 		if name == linuxopt.IP_MTU {
 			return linuxopt.Int(c.st.mtu(&c.path)), 0
 		}
-		v, errno := c.opt.ip.get(name, ipv4.DefaultTTL)
+		v, errno := c.options().ip.get(name, ipv4.DefaultTTL)
 		return linuxopt.Int(v), errno
 	}
-	v, errno := c.opt.get(level, name)
+	v, errno := c.options().get(level, name)
 	return linuxopt.Int(v), errno
 }
 
@@ -136,18 +136,18 @@ func congestionValue(o *tcpOptions) []byte {
 func (c *TCPConn) applySocket(now clock.Time, name int) {
 	switch name {
 	case linuxopt.SO_KEEPALIVE:
-		c.tc.SetKeepAlive(now, c.opt.keepAlive)
+		c.tc.SetKeepAlive(now, c.options().keepAlive)
 	case linuxopt.SO_OOBINLINE:
-		c.tc.SetUrgentInline(c.opt.oobInline)
+		c.tc.SetUrgentInline(c.options().oobInline)
 	case linuxopt.SO_SNDBUF:
-		c.tc.SetBuffers(c.opt.sendBuffer, 0)
+		c.tc.SetBuffers(c.options().sendBuffer, 0)
 	case linuxopt.SO_RCVBUF:
-		c.tc.SetBuffers(0, c.opt.recvBuffer)
+		c.tc.SetBuffers(0, c.options().recvBuffer)
 	}
 }
 
 func (c *TCPConn) applyTCP(now clock.Time, name int, value []byte) {
-	o := &c.opt
+	o := c.options()
 	switch name {
 	case linuxopt.TCP_NODELAY:
 		c.tc.SetNoDelay(now, o.noDelay)
@@ -186,6 +186,7 @@ func (l *TCPListener) SetSockopt(level, name int, value []byte) error {
 	if l.closed {
 		return l.ep.SetOption(errClosed)
 	}
+	l.shared = nil
 	if errno := l.opt.set(level, name, value, tcp.StateListen); errno != 0 {
 		return l.ep.SetOption(netapi.Syscall(netapi.CallSetsockopt, errno))
 	}

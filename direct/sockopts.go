@@ -173,8 +173,8 @@ func defaultOptions() tcpOptions {
 }
 
 // netOptions are the defaults of package net's connections.
-func netOptions() tcpOptions {
-	return tcpOptions{linger: -1, noDelay: true, keepAlive: defaultKeepAlive()}
+func netOptions() *tcpOptions {
+	return &tcpOptions{linger: -1, noDelay: true, keepAlive: defaultKeepAlive()}
 }
 
 // set changes an option; state is the socket's. The value is checked as Linux does.

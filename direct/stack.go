@@ -58,8 +58,12 @@ type Stack struct {
 
 	polling sync.Mutex // Poll is running; no lock is held when it is taken
 
-	batches  sync.Pool // *txBatch
-	outgoing sync.Pool // *outgoing
+	batches sync.Pool // *txBatch
+	cores   sync.Pool // *tcp.Conn; see TCPConn.lock
+	waiters sync.Pool // chan struct{}; see waiter
+	// netOptions are those of connections that nobody has changed; never written.
+	netOptions *tcpOptions
+	outgoing   sync.Pool // *outgoing
 
 	background gate // goroutines of ours, and calls that must end before Close does
 	cancel     context.CancelFunc
@@ -82,6 +86,7 @@ func New(cfg *Config) (*Stack, error) {
 		closing:    make(chan struct{}),
 		closed:     make(chan struct{}),
 		errorLimit: rateLimit{interval: errorInterval, burst: errorBurst},
+		netOptions: netOptions(),
 		echoLimit:  rateLimit{interval: echoInterval, burst: echoBurst},
 	}
 	s.outgoing.New = func() any { return new(outgoing) }

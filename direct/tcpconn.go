@@ -21,13 +21,10 @@ import (
 type TCPConn struct {
 	entry
 	st *Stack
-	ep netapi.Endpoint
-
-	// Deadlines have locks of their own.
-	readDeadline, writeDeadline netapi.Deadline
 
 	mu     sync.Mutex
-	tc     tcp.Conn
+	tc     *tcp.Conn  // nil while the connection rests; see lock
+	rest   tcp.Rest   // what there is of it then
 	latest clock.Time // what tc was last told; see at
 	timer  timer
 
@@ -37,8 +34,8 @@ type TCPConn struct {
 	sending, again bool
 	path           path
 	hop            hopCache
-	queue          int  // transmit hint: the queue that the peer's segments arrive on
-	progress       bool // the peer has acknowledged something since hop was looked up
+	progress       bool  // the peer has acknowledged something since hop was looked up
+	queue          int32 // transmit hint: the queue that the peer's segments arrive on
 
 	over     tcp.Events // EventClosed or EventTimeWait has come
 	touched  bool       // in a receiver's list
@@ -52,18 +49,22 @@ type TCPConn struct {
 	stackClosed bool // the stack was closed
 	readShut    bool // CloseRead was called
 	errTaken    bool // the reason of the end was reported once
-	opt         tcpOptions
-	notify      func() // see Socket.Notify
-	changed     bool   // notify is to be called
-	shutWrite   bool   // CloseWrite was called
-	into        []byte // what is left of the buffer that a Read waits with
-	got         int    // bytes that went there
+	ownOptions  bool // opt is not shared with others
+	changed     bool // notify is to be called
+	shutWrite   bool // CloseWrite was called
+	network     networkName
+	opt         *tcpOptions // see options
+	notify      func()      // see Socket.Notify
+	into        []byte      // what is left of the buffer that a Read waits with
+	got         int         // bytes that went there
 	readTurn    turn
 	writeTurn   turn
 	readable    waiter
 	writable    waiter
 	delivered   waiter // Close with a linger time
 	drain       *drain // Stack.Close
+
+	readDeadline, writeDeadline *netapi.Deadline // nil: never set
 
 	prev, next *TCPConn // guarded by connList
 }
@@ -107,7 +108,8 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 	if c.left {
 		return false
 	}
-	c.queue = rx.q.index
+	c.awake()
+	c.queue = int32(rx.q.index)
 	before := c.tc.UnackedBytes()
 	if now := c.at(rx.now); len(c.into) == 0 {
 		c.tc.Input(now, seg)
@@ -124,14 +126,14 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 
 // icmpError implements tcpEndpoint.
 func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if c.left {
 		return
 	}
 	now = c.at(now)
 	if e.mtu > 0 {
-		if !c.opt.ip.adapts() {
+		if !c.options().ip.adapts() {
 			return
 		}
 		if e.mtu >= c.path.ifc.mtu {
@@ -156,12 +158,15 @@ func (c *TCPConn) expired(now clock.Time) {
 	defer c.unlock()
 	c.timer.armed = 0
 	now = c.at(now)
-	if c.tc.Deadline() <= now {
+	if c.deadline() <= now {
+		c.awake()
 		c.tc.Timeout(now)
 		c.drive(now, tcp.OutputAll)
 		return
 	}
-	c.timer.want(c.tc.Deadline())
+	if !c.left {
+		c.settleDown(now)
+	}
 }
 
 // drive follows every call of the state machine: it sends what there is to send,
@@ -181,7 +186,7 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 	}
 	tb := c.st.getBatch()
 	for {
-		c.path.ip = c.opt.ip
+		c.path.ip = c.options().ip
 		c.tc.Output(now, tb.segs, mode)
 		if len(tb.segs.Segments) == 0 {
 			break
@@ -190,10 +195,10 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		progress := c.progress
 		c.progress = false
 		tb.conn = c
-		q := c.path.ifc.port.queue(c.queue)
+		q := c.path.ifc.port.queue(int(c.queue))
 		c.mu.Unlock()
 		taken := c.st.transmit(tb, &c.path, now, &c.hop, progress, q)
-		c.mu.Lock()
+		c.lock()
 		if !taken {
 			return // tb is the stall's, and resumed goes on
 		}
@@ -210,7 +215,7 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 
 // resumed goes on after the device has taken the rest of tb. No lock is held.
 func (c *TCPConn) resumed(tb *txBatch) {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	now := c.at(c.st.clk.Now())
 	c.tc.Sent(now)
@@ -224,7 +229,7 @@ func (c *TCPConn) resumed(tb *txBatch) {
 // are held back, and whoever does that Output comes here again. c.mu is held.
 func (c *TCPConn) settle(now clock.Time, mode tcp.OutputMode) {
 	ev := c.tc.Events()
-	if ev != 0 && c.notify != nil {
+	if ev != 0 {
 		c.changed = true
 	}
 	if ev&(tcp.EventReadable|tcp.EventError|tcp.EventClosed) != 0 {
@@ -238,7 +243,7 @@ func (c *TCPConn) settle(now clock.Time, mode tcp.OutputMode) {
 		c.conclude(now)
 	}
 	if !c.left {
-		c.timer.want(c.tc.Deadline())
+		c.arm(now)
 	}
 }
 
@@ -266,8 +271,8 @@ func (c *TCPConn) conclude(now clock.Time) {
 			c.released = true
 			c.tc.Release()
 			c.st.forgetConn(c)
-			c.readDeadline.Stop()
-			c.writeDeadline.Stop()
+			stopDeadline(c.readDeadline)
+			stopDeadline(c.writeDeadline)
 		}
 	}
 }
@@ -275,11 +280,14 @@ func (c *TCPConn) conclude(now clock.Time) {
 // isDelivered reports whether the peer has acknowledged all that the application
 // wrote and the FIN behind it, or never will.
 func (c *TCPConn) isDelivered() bool {
+	if c.left {
+		return true
+	}
 	switch c.tc.State() {
 	case tcp.StateFinWait2, tcp.StateTimeWait, tcp.StateClosed:
 		return true
 	}
-	return c.left
+	return false
 }
 
 // leave takes the connection out of the table, for tw if that is not nil. c.mu is
@@ -328,12 +336,15 @@ func (c *TCPConn) gone() error {
 // then the reason once, then io.EOF, as Linux does.
 func (c *TCPConn) Read(p []byte) (int, error) {
 	n, err := c.read(p)
-	if err != nil {
-		err = c.ep.Read(err)
+	if err != nil && err != io.EOF {
+		err = c.failed(netapi.OpRead, err)
 	}
 	return n, err
 }
 
+// A goroutine blocked here stands on the smallest stack that the runtime has, 2 KiB,
+// unless it has needed more before: what is called while nothing has arrived must not
+// have large frames.
 func (c *TCPConn) read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -349,9 +360,16 @@ func (c *TCPConn) read(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
-		if c.readDeadline.Expired() {
+		if expired(c.readDeadline) {
 			return 0, os.ErrDeadlineExceeded
 		}
+		if c.tc == nil && c.rest.Silent() {
+			if n := c.await(p); n > 0 {
+				return n, nil
+			}
+			continue
+		}
+		c.awake()
 		now := c.at(c.st.clk.Now())
 		n, err := c.tc.Read(now, p)
 		if n > 0 {
@@ -362,24 +380,30 @@ func (c *TCPConn) read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err != nil {
-			if c.errTaken {
-				return 0, io.EOF
-			}
-			c.errTaken = true
-			return 0, netapi.Syscall(netapi.CallRead, errnoOf(err))
+			return 0, c.readError(err)
 		}
-		c.into = p
-		c.wait(&c.readable, &c.readDeadline)
-		c.into, n, c.got = nil, c.got, 0
-		if n > 0 {
-			if n < len(p) && !c.tc.AtMark() { // more may have come before the goroutine ran
-				m, _ := c.tc.Read(c.latest, p[n:])
-				n += m
-			}
-			c.drained(c.latest)
+		if n := c.await(p); n > 0 {
 			return n, nil
 		}
 	}
+}
+
+// await waits for something to read, and returns what has gone straight to p. c.mu
+// is held, and released meanwhile.
+func (c *TCPConn) await(p []byte) int {
+	c.into = p
+	c.wait(&c.readable, c.readDeadline)
+	n := c.got
+	c.into, c.got = nil, 0
+	if n > 0 {
+		c.awake()
+		if n < len(p) && !c.tc.AtMark() { // more may have come before the goroutine ran
+			m, _ := c.tc.Read(c.latest, p[n:])
+			n += m
+		}
+		c.drained(c.latest)
+	}
+	return n
 }
 
 // drained sends the window update that reading may have made due. What else is owed
@@ -387,6 +411,7 @@ func (c *TCPConn) read(p []byte) (int, error) {
 func (c *TCPConn) drained(now clock.Time) {
 	switch {
 	case !c.tc.AckOwed():
+		c.arm(now) // it may be time for a rest from now on
 	case c.held != heldNot:
 		c.drive(now, tcp.OutputHoldBulk)
 	default:
@@ -394,23 +419,39 @@ func (c *TCPConn) drained(now clock.Time) {
 	}
 }
 
-// wait waits for w or the deadline. c.mu is held, and released meanwhile.
+// readError is what Read returns of the reason err why there is no more. c.mu is
+// held.
+func (c *TCPConn) readError(err error) error {
+	if c.errTaken {
+		return io.EOF
+	}
+	c.errTaken = true
+	return netapi.Syscall(netapi.CallRead, errnoOf(err))
+}
+
+// wait waits for w or the deadline. c.mu is held, and released meanwhile. Setting a
+// deadline wakes whoever waits, so that without one there is nothing but w to wait
+// for.
 func (c *TCPConn) wait(w *waiter, d *netapi.Deadline) {
-	ch := w.prepare()
+	ch := w.prepare(c.st)
 	c.unlock()
-	select {
-	case <-ch:
-	case <-d.Wait():
+	if d == nil || d.None() {
+		<-ch
+	} else {
+		select {
+		case <-ch:
+		case <-d.Wait():
+		}
 	}
 	c.mu.Lock()
-	w.waiting = false
+	w.done(c.st, ch)
 }
 
 // Write implements net.Conn. It returns once everything is in the send buffer.
 func (c *TCPConn) Write(p []byte) (int, error) {
 	n, err := c.write(p)
 	if err != nil {
-		err = c.ep.Write(err)
+		err = c.failed(netapi.OpWrite, err)
 	}
 	return n, err
 }
@@ -428,19 +469,14 @@ func (c *TCPConn) write(p []byte) (int, error) {
 		if err := c.gone(); err != nil {
 			return total, err
 		}
-		if c.writeDeadline.Expired() {
+		if expired(c.writeDeadline) {
 			return total, os.ErrDeadlineExceeded
 		}
+		c.awake()
 		now := c.at(c.st.clk.Now())
 		n, err := c.tc.Write(now, p[total:])
 		if err != nil {
-			// A reset that follows the peer's FIN says that nobody reads there any more.
-			ended := err == tcp.ErrReset && !c.readShut && c.tc.ReadErr() == io.EOF
-			if err == tcp.ErrWriteClosed || c.errTaken || ended {
-				return total, netapi.Syscall(netapi.CallWrite, syscall.EPIPE)
-			}
-			c.errTaken = true
-			return total, netapi.Syscall(netapi.CallWrite, errnoOf(err))
+			return total, c.writeError(err)
 		}
 		total += n
 		if n > 0 {
@@ -450,32 +486,45 @@ func (c *TCPConn) write(p []byte) (int, error) {
 			return total, nil
 		}
 		if n == 0 {
-			c.wait(&c.writable, &c.writeDeadline)
+			c.wait(&c.writable, c.writeDeadline)
 		}
 	}
+}
+
+// writeError is what Write returns of the reason err why nothing is taken. c.mu is
+// held.
+func (c *TCPConn) writeError(err error) error {
+	// A reset that follows the peer's FIN says that nobody reads there any more.
+	ended := err == tcp.ErrReset && !c.readShut && c.tc.ReadErr() == io.EOF
+	if err == tcp.ErrWriteClosed || c.errTaken || ended {
+		return netapi.Syscall(netapi.CallWrite, syscall.EPIPE)
+	}
+	c.errTaken = true
+	return netapi.Syscall(netapi.CallWrite, errnoOf(err))
 }
 
 // Close implements net.Conn. What was written is delivered in the background, as
 // far as SetLinger does not say otherwise; bytes that were not read reset the
 // connection.
 func (c *TCPConn) Close() error {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if c.closed {
-		return c.ep.Close(errClosed)
+		return c.endpoint().Close(errClosed)
 	}
 	c.closed = true
 	c.readable.wake()
 	c.writable.wake()
 	now := c.at(c.st.clk.Now())
-	if c.opt.linger == 0 {
+	linger := c.options().linger
+	if linger == 0 {
 		c.tc.Abort(now)
 	} else {
 		c.tc.Close(now)
 	}
 	c.drive(now, tcp.OutputAll)
-	if c.opt.linger > 0 && !c.isDelivered() {
-		c.lingering(time.Duration(c.opt.linger) * time.Second)
+	if linger > 0 && !c.isDelivered() {
+		c.lingering(time.Duration(linger) * time.Second)
 	}
 	return nil
 }
@@ -486,14 +535,17 @@ func (c *TCPConn) lingering(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	for !c.isDelivered() {
-		ch := c.delivered.prepare()
+		ch := c.delivered.prepare(c.st)
 		c.unlock()
+		late := false
 		select {
 		case <-ch:
-			c.mu.Lock()
 		case <-t.C:
-			c.mu.Lock()
-			c.delivered.waiting = false
+			late = true
+		}
+		c.lock()
+		c.delivered.done(c.st, ch)
+		if late {
 			return
 		}
 	}
@@ -501,10 +553,10 @@ func (c *TCPConn) lingering(d time.Duration) {
 
 // CloseWrite sends FIN after what was written; reading goes on.
 func (c *TCPConn) CloseWrite() error {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.shutdownErr(); err != nil {
-		return c.ep.Close(err)
+		return c.endpoint().Close(err)
 	}
 	now := c.at(c.st.clk.Now())
 	c.shutWrite = true
@@ -515,10 +567,10 @@ func (c *TCPConn) CloseWrite() error {
 
 // CloseRead makes Read return io.EOF; the peer is not told.
 func (c *TCPConn) CloseRead() error {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.shutdownErr(); err != nil {
-		return c.ep.Close(err)
+		return c.endpoint().Close(err)
 	}
 	now := c.at(c.st.clk.Now())
 	c.readShut = true
@@ -539,15 +591,15 @@ func (c *TCPConn) shutdownErr() error {
 }
 
 // LocalAddr implements net.Conn; the result is a *net.TCPAddr.
-func (c *TCPConn) LocalAddr() net.Addr { return c.ep.Local }
+func (c *TCPConn) LocalAddr() net.Addr { return netapi.Addr("tcp", c.localAddr()) }
 
 // RemoteAddr implements net.Conn; the result is a *net.TCPAddr.
-func (c *TCPConn) RemoteAddr() net.Addr { return c.ep.Remote }
+func (c *TCPConn) RemoteAddr() net.Addr { return netapi.Addr("tcp", c.remoteAddr()) }
 
 // abort resets the connection because the stack ends or because nobody will accept
 // it. No lock is held.
 func (c *TCPConn) abort() {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	now := c.at(c.st.clk.Now())
 	c.stackClosed = true
@@ -559,7 +611,7 @@ func (c *TCPConn) abort() {
 
 // Info returns the connection's figures, those of Linux's TCP_INFO and more.
 func (c *TCPConn) Info() tcp.Info {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	return c.tc.Info()
 }

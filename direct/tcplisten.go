@@ -29,8 +29,9 @@ type TCPListener struct {
 
 	mu     sync.Mutex
 	closed bool
-	opt    tcpOptions // its connections get them
-	net    bool       // they also get what package net sets of those that it accepts
+	opt    tcpOptions  // its connections get them
+	shared *tcpOptions // as they get them; nil when opt has changed
+	net    bool        // they also get what package net sets of those that it accepts
 	// backlog bounds queue; notify is Socket.Notify's.
 	backlog int
 	notify  func()
@@ -68,7 +69,7 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 	st.timers.bind(&h.timer, h, h.sum)
 	o := l.options()
 	h.path.ip = o.ip
-	cfg := st.tcpConfig(&h.path, f, &o)
+	cfg := st.tcpConfig(&h.path, f, o)
 	iss := st.secret.ISS(rx.now, f.localAddr(), f.remoteAddr())
 	if hint.valid && iss.Less(hint.iss) {
 		iss = hint.iss
@@ -100,15 +101,19 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 	return true
 }
 
-// options returns what new connections get.
-func (l *TCPListener) options() tcpOptions {
+// options returns what new connections get. They share it, so that nobody may change
+// it.
+func (l *TCPListener) options() *tcpOptions {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o := l.opt
-	if l.net {
-		o.noDelay, o.keepAlive = true, defaultKeepAlive()
+	if l.shared == nil {
+		o := l.opt
+		if l.net {
+			o.noDelay, o.keepAlive = true, defaultKeepAlive()
+		}
+		l.shared = &o
 	}
-	return o
+	return l.shared
 }
 
 // admits reports whether a SYN is worth an answer: not while the accept queue is

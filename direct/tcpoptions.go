@@ -5,36 +5,60 @@ import (
 	"net"
 	"time"
 
+	"github.com/netduet/netduet/internal/netapi"
 	"github.com/netduet/netduet/tcp"
 )
 
 // SetDeadline implements net.Conn. Deadlines are instants of package time,
 // whatever the stack's clock is.
 func (c *TCPConn) SetDeadline(t time.Time) error {
-	if err := c.alive(); err != nil {
-		return c.ep.SetDeadline(err)
+	return c.setDeadlines(t, true, true)
+}
+
+func (c *TCPConn) setDeadlines(t time.Time, read, write bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.gone(); err != nil {
+		return c.endpoint().SetDeadline(err)
 	}
-	c.readDeadline.Set(t)
-	c.writeDeadline.Set(t)
+	if read {
+		setDeadline(&c.readDeadline, t)
+		c.readable.wake()
+	}
+	if write {
+		setDeadline(&c.writeDeadline, t)
+		c.writable.wake()
+	}
 	return nil
+}
+
+// setDeadline sets *d, which is made when it is needed first.
+func setDeadline(d **netapi.Deadline, t time.Time) {
+	if *d == nil {
+		if t.IsZero() {
+			return
+		}
+		*d = new(netapi.Deadline)
+	}
+	(*d).Set(t)
+}
+
+func expired(d *netapi.Deadline) bool { return d != nil && d.Expired() }
+
+func stopDeadline(d *netapi.Deadline) {
+	if d != nil {
+		d.Stop()
+	}
 }
 
 // SetReadDeadline implements net.Conn.
 func (c *TCPConn) SetReadDeadline(t time.Time) error {
-	if err := c.alive(); err != nil {
-		return c.ep.SetDeadline(err)
-	}
-	c.readDeadline.Set(t)
-	return nil
+	return c.setDeadlines(t, true, false)
 }
 
 // SetWriteDeadline implements net.Conn.
 func (c *TCPConn) SetWriteDeadline(t time.Time) error {
-	if err := c.alive(); err != nil {
-		return c.ep.SetDeadline(err)
-	}
-	c.writeDeadline.Set(t)
-	return nil
+	return c.setDeadlines(t, false, true)
 }
 
 func (c *TCPConn) alive() error {
@@ -45,10 +69,10 @@ func (c *TCPConn) alive() error {
 
 // set changes an option under the lock.
 func (c *TCPConn) set(f func()) error {
-	c.mu.Lock()
+	c.lock()
 	defer c.unlock()
 	if err := c.gone(); err != nil {
-		return c.ep.SetOption(err)
+		return c.endpoint().SetOption(err)
 	}
 	f()
 	c.drive(c.st.clk.Now(), tcp.OutputAll)
@@ -58,7 +82,7 @@ func (c *TCPConn) set(f func()) error {
 // SetNoDelay switches Nagle's algorithm off (the default) or on.
 func (c *TCPConn) SetNoDelay(noDelay bool) error {
 	return c.set(func() {
-		c.opt.noDelay = noDelay
+		c.changeOptions().noDelay = noDelay
 		c.tc.SetNoDelay(c.at(c.st.clk.Now()), noDelay)
 	})
 }
@@ -68,14 +92,15 @@ func (c *TCPConn) SetNoDelay(noDelay bool) error {
 // connection; sec > 0 is like the default, but Close waits for so many seconds at
 // most.
 func (c *TCPConn) SetLinger(sec int) error {
-	return c.set(func() { c.opt.linger = max(sec, -1) })
+	return c.set(func() { c.changeOptions().linger = max(sec, -1) })
 }
 
 // SetKeepAlive switches keep-alive probes on or off.
 func (c *TCPConn) SetKeepAlive(keepalive bool) error {
 	return c.set(func() {
-		c.opt.keepAlive.Enable = keepalive
-		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.opt.keepAlive)
+		k := &c.changeOptions().keepAlive
+		k.Enable = keepalive
+		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), *k)
 	})
 }
 
@@ -83,8 +108,9 @@ func (c *TCPConn) SetKeepAlive(keepalive bool) error {
 // probe: 0 means 15 s, negative leaves it as it is.
 func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
 	return c.set(func() {
-		c.opt.keepAlive.Idle = orDefault(d, c.opt.keepAlive.Idle, 15*time.Second)
-		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), c.opt.keepAlive)
+		k := &c.changeOptions().keepAlive
+		k.Idle = orDefault(d, k.Idle, 15*time.Second)
+		c.tc.SetKeepAlive(c.at(c.st.clk.Now()), *k)
 	})
 }
 
@@ -92,7 +118,7 @@ func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
 // negative values leave what is set.
 func (c *TCPConn) SetKeepAliveConfig(config net.KeepAliveConfig) error {
 	return c.set(func() {
-		k := &c.opt.keepAlive
+		k := &c.changeOptions().keepAlive
 		k.Enable = config.Enable
 		k.Idle = orDefault(config.Idle, k.Idle, 15*time.Second)
 		k.Interval = orDefault(config.Interval, k.Interval, 15*time.Second)
@@ -114,22 +140,24 @@ func orDefault[T int | time.Duration](v, now, standard T) T {
 // SetReadBuffer bounds the receive buffer to so many bytes.
 func (c *TCPConn) SetReadBuffer(bytes int) error {
 	if err := c.alive(); err != nil {
-		return c.ep.SetDeadline(err) // net names the operation and addresses as there
+		return c.endpoint().SetDeadline(err) // net names the operation and addresses as there
 	}
 	return c.set(func() {
-		c.opt.recvBuffer = sockBuffer(bytes, minRecvBuffer)
-		c.tc.SetBuffers(0, c.opt.recvBuffer)
+		o := c.changeOptions()
+		o.recvBuffer = sockBuffer(bytes, minRecvBuffer)
+		c.tc.SetBuffers(0, o.recvBuffer)
 	})
 }
 
 // SetWriteBuffer bounds the send buffer to so many bytes.
 func (c *TCPConn) SetWriteBuffer(bytes int) error {
 	if err := c.alive(); err != nil {
-		return c.ep.SetDeadline(err)
+		return c.endpoint().SetDeadline(err)
 	}
 	return c.set(func() {
-		c.opt.sendBuffer = sockBuffer(bytes, minSendBuffer)
-		c.tc.SetBuffers(c.opt.sendBuffer, 0)
+		o := c.changeOptions()
+		o.sendBuffer = sockBuffer(bytes, minSendBuffer)
+		c.tc.SetBuffers(o.sendBuffer, 0)
 	})
 }
 
@@ -141,7 +169,7 @@ const copyChunk = 64 << 10
 func (c *TCPConn) ReadFrom(r io.Reader) (int64, error) {
 	n, err := c.st.copyStream(streamWriter{c}, r)
 	if err != nil && err != io.EOF {
-		err = c.ep.ReadFrom(err)
+		err = c.endpoint().ReadFrom(err)
 	}
 	return n, err
 }
@@ -151,7 +179,7 @@ func (c *TCPConn) ReadFrom(r io.Reader) (int64, error) {
 func (c *TCPConn) WriteTo(w io.Writer) (int64, error) {
 	n, err := c.st.copyStream(w, streamReader{c})
 	if err != nil && err != io.EOF {
-		err = c.ep.CopyTo(err)
+		err = c.endpoint().CopyTo(err)
 	}
 	return n, err
 }

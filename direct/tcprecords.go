@@ -74,15 +74,15 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 	if !ok {
 		return nil
 	}
-	c.flow, c.sum, c.path, c.queue = h.flow, h.sum, h.path, h.queue
-	c.ep = endpoint("tcp", h.listener.ep.Network, c.flow)
+	c.flow, c.sum, c.path, c.queue = h.flow, h.sum, h.path, int32(h.queue)
+	c.network = nameNetwork(h.listener.ep.Network)
 	st.timers.bind(&c.timer, c, c.sum)
 	c.opt = h.listener.options()
-	cfg := st.tcpConfig(&c.path, &c.flow, &c.opt)
-	c.mu.Lock()
+	cfg := st.tcpConfig(&c.path, &c.flow, c.opt)
+	c.lock()
 	defer c.mu.Unlock()
 	c.tc.Accept(c.at(rx.now), &cfg, &h.p, seg)
-	c.opt.start(&c.tc)
+	c.opt.start(c.tc)
 	st.table.swap(&h.entry, &c.entry)
 	h.gone()
 	st.count.tcp.passiveOpens.Add(1)

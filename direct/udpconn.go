@@ -237,14 +237,14 @@ func (c *UDPConn) receive(call string, p []byte) (n, whole int, from netip.AddrP
 			c.st.mem.putSlab(d.mem)
 			return n, whole, from, nil
 		}
-		ch := c.readable.prepare()
+		ch := c.readable.prepare(c.st)
 		c.mu.Unlock()
 		select {
 		case <-ch:
 		case <-c.readDeadline.Wait():
 		}
 		c.mu.Lock()
-		c.readable.waiting = false
+		c.readable.done(c.st, ch)
 	}
 }
 

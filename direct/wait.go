@@ -38,33 +38,39 @@ func (t *turn) release() {
 }
 
 // waiter is where the one holder of a turn waits for an event. It is guarded by the
-// lock of what it belongs to; its channel is made when something first waits.
-type waiter struct {
-	ch      chan struct{}
-	waiting bool
-}
+// lock of what it belongs to, and has a channel, one of the stack's, only while
+// somebody waits.
+type waiter struct{ ch chan struct{} }
 
 // prepare returns the channel that the next wake sends to. The lock is held.
-func (w *waiter) prepare() <-chan struct{} {
-	if w.ch == nil {
-		w.ch = make(chan struct{}, 1)
+func (w *waiter) prepare(s *Stack) chan struct{} {
+	ch, ok := s.waiters.Get().(chan struct{})
+	if !ok {
+		ch = make(chan struct{}, 1)
 	}
-	select {
-	case <-w.ch: // left behind by a wake that nobody waited for any more
-	default:
+	w.ch = ch
+	return ch
+}
+
+// done follows every prepare, when the waiting is over for whatever reason. The lock
+// is held.
+func (w *waiter) done(s *Stack, ch chan struct{}) {
+	if w.ch == ch {
+		w.ch = nil // nobody woke us
+	} else {
+		select {
+		case <-ch: // a wake that came too late to be waited for
+		default:
+		}
 	}
-	w.waiting = true
-	return w.ch
+	s.waiters.Put(ch)
 }
 
 // wake wakes who waits, if somebody does. The lock is held.
 func (w *waiter) wake() {
-	if w.waiting {
-		w.waiting = false
-		select {
-		case w.ch <- struct{}{}:
-		default:
-		}
+	if w.ch != nil {
+		w.ch <- struct{}{} // there is room: a channel gets one for each prepare
+		w.ch = nil
 	}
 }
 

@@ -169,31 +169,34 @@ const (
 )
 
 func (c *Conn) init(cfg *Config, state State) {
-	kept := c.takeRings()
-	*c = Conn{
-		state:      state,
-		localPort:  cfg.LocalPort,
-		remotePort: cfg.RemotePort,
-		noDelay:    cfg.NoDelay,
-		mss:        cfg.mss(),
-		sndMSS:     min(cfg.mss(), DefaultMSS),
-		maxGSO:     min(cfg.MaxGSO, 65535),
-		keepAlive:  cfg.KeepAlive.withDefaults(),
-		synRetries: retries(max(cfg.SynRetries, 0), DefaultSynRetries),
-		synLinear:  retries(cfg.SynLinear, DefaultSynLinear),
-		retries:    retries(max(cfg.Retries, 0), DefaultRetries), orphanRetries: retries(max(cfg.OrphanRetries, 0), defaultOrphanRetries),
-		invalidEvery: cfg.invalidInterval(),
-		urgent:       urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent},
-		rcvLimit:     bufferLimit(cfg.ReceiveBuffer),
-		rcvMost:      bufferLimit(cfg.ReceiveBuffer),
-		rcvScale:     cfg.windowScale(),
-		ato:          int64(delAckMin),
-		rtxAt:        clock.Never, probeAt: clock.Never, ackAt: clock.Never,
-		keepAt: clock.Never, finAt: clock.Never, rackAt: clock.Never, tlpAt: clock.Never,
-		noTLP: cfg.NoTailLossProbe,
-		pace:  pacer{at: clock.Never},
-	}
-	c.setRings(kept)
+	c.Reset() // and not a composite literal, which would stand on the stack first
+	c.state = state
+	c.localPort = cfg.LocalPort
+	c.remotePort = cfg.RemotePort
+	c.noDelay = cfg.NoDelay
+	c.mss = cfg.mss()
+	c.sndMSS = min(cfg.mss(), DefaultMSS)
+	c.maxGSO = min(cfg.MaxGSO, 65535)
+	c.keepAlive = cfg.KeepAlive.withDefaults()
+	c.synRetries = retries(max(cfg.SynRetries, 0), DefaultSynRetries)
+	c.synLinear = retries(cfg.SynLinear, DefaultSynLinear)
+	c.retries = retries(max(cfg.Retries, 0), DefaultRetries)
+	c.orphanRetries = retries(max(cfg.OrphanRetries, 0), defaultOrphanRetries)
+	c.invalidEvery = cfg.invalidInterval()
+	c.urgent = urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent}
+	c.rcvLimit = bufferLimit(cfg.ReceiveBuffer)
+	c.rcvMost = bufferLimit(cfg.ReceiveBuffer)
+	c.rcvScale = cfg.windowScale()
+	c.ato = int64(delAckMin)
+	c.rtxAt = clock.Never
+	c.probeAt = clock.Never
+	c.ackAt = clock.Never
+	c.keepAt = clock.Never
+	c.finAt = clock.Never
+	c.rackAt = clock.Never
+	c.tlpAt = clock.Never
+	c.noTLP = cfg.NoTailLossProbe
+	c.pace = pacer{at: clock.Never}
 	if cfg.Controller != nil {
 		c.cc = cfg.Controller()
 	} else {

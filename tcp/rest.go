@@ -198,29 +198,61 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 // Wake makes c the connection that r was taken of. mem is where its buffers get
 // their memory from.
 func (c *Conn) Wake(r *Rest, mem Memory) {
-	kept := c.takeRings()
 	una := r.sndUna
-	*c = Conn{
-		state: r.state, sndScale: r.sndScale, rcvScale: r.rcvScale, quickAcks: r.quickAcks,
-		rack:       rackState{rtt: r.rackRTT, fack: una, mult: r.rackMult, persist: r.rackPersist},
-		synRetries: r.synRetries, synLinear: r.synLinear, retries: r.retries, orphanRetries: r.orphanRetries,
-		localPort: r.localPort, remotePort: r.remotePort, invalidEvery: DefaultInvalidInterval,
-		mss: int(r.mss), sndMSS: int(r.sndMSS), maxGSO: int(r.maxGSO), rcvMSS: int(r.rcvMSS),
-		iss: r.iss, irs: r.irs,
-		sndUna: una, sndNxt: una, sndSml: una, retransHint: una, limitedEnd: una, highSeq: r.highSeq,
-		sndWl1: r.sndWl1, sndWl2: r.sndWl2,
-		rcvNxt: r.rcvNxt, rcvAdv: r.rcvAdv, rcvWup: r.rcvWup,
-		tsRecent: r.tsRecent, tsOffset: r.tsOffset,
-		sndWnd: int(r.sndWnd), maxWnd: int(r.maxWnd),
-		rcvLimit: int(r.rcvLimit), rcvMost: int(r.rcvMost),
-		rtt: r.rtt, ato: r.ato, chrono: chrono{total: [chronoKinds]time.Duration{chronoBusy: r.busy}},
-		delivered: r.delivered, lastSent: r.lastSent, lastData: r.lastData, lastRecv: r.lastRecv,
-		tsAge: r.tsAge, keepAt: r.keepAt,
-		rtxAt: clock.Never, probeAt: clock.Never, ackAt: clock.Never, finAt: clock.Never,
-		rackAt: clock.Never, tlpAt: clock.Never, pace: pacer{at: clock.Never},
-		keepAlive: r.keepAlive.get(), stats: r.figures.get(),
-	}
-	c.setRings(kept)
+	c.Reset() // and not a composite literal, which would stand on the stack first
+	c.state = r.state
+	c.sndScale = r.sndScale
+	c.rcvScale = r.rcvScale
+	c.quickAcks = r.quickAcks
+	c.rack = rackState{rtt: r.rackRTT, fack: una, mult: r.rackMult, persist: r.rackPersist}
+	c.synRetries = r.synRetries
+	c.synLinear = r.synLinear
+	c.retries = r.retries
+	c.orphanRetries = r.orphanRetries
+	c.localPort = r.localPort
+	c.remotePort = r.remotePort
+	c.invalidEvery = DefaultInvalidInterval
+	c.mss = int(r.mss)
+	c.sndMSS = int(r.sndMSS)
+	c.maxGSO = int(r.maxGSO)
+	c.rcvMSS = int(r.rcvMSS)
+	c.iss = r.iss
+	c.irs = r.irs
+	c.sndUna = una
+	c.sndNxt = una
+	c.sndSml = una
+	c.retransHint = una
+	c.limitedEnd = una
+	c.highSeq = r.highSeq
+	c.sndWl1 = r.sndWl1
+	c.sndWl2 = r.sndWl2
+	c.rcvNxt = r.rcvNxt
+	c.rcvAdv = r.rcvAdv
+	c.rcvWup = r.rcvWup
+	c.tsRecent = r.tsRecent
+	c.tsOffset = r.tsOffset
+	c.sndWnd = int(r.sndWnd)
+	c.maxWnd = int(r.maxWnd)
+	c.rcvLimit = int(r.rcvLimit)
+	c.rcvMost = int(r.rcvMost)
+	c.rtt = r.rtt
+	c.ato = r.ato
+	c.chrono = chrono{total: [chronoKinds]time.Duration{chronoBusy: r.busy}}
+	c.delivered = r.delivered
+	c.lastSent = r.lastSent
+	c.lastData = r.lastData
+	c.lastRecv = r.lastRecv
+	c.tsAge = r.tsAge
+	c.keepAt = r.keepAt
+	c.rtxAt = clock.Never
+	c.probeAt = clock.Never
+	c.ackAt = clock.Never
+	c.finAt = clock.Never
+	c.rackAt = clock.Never
+	c.tlpAt = clock.Never
+	c.pace = pacer{at: clock.Never}
+	c.keepAlive = r.keepAlive.get()
+	c.stats = r.figures.get()
 	for _, f := range c.restBits() {
 		*f.on = r.flags&f.flag != 0
 	}
@@ -355,4 +387,18 @@ func (c *Conn) takeRings() (r rings) {
 
 func (c *Conn) setRings(r rings) {
 	c.sndBuf.chunks.ring, c.rcvBuf.chunks.ring, c.ranges.ring = r.send, r.receive, r.ranges
+}
+
+// Silent reports whether Conn.Read of the connection that rests would have nothing to
+// tell: no data, no end.
+func (r *Rest) Silent() bool {
+	return r.state == StateEstablished && r.flags&(restFINTaken|restReadShut|restOrphan) == 0
+}
+
+// Deadline is Conn.Deadline of the connection that rests.
+func (r *Rest) Deadline() clock.Time {
+	if r.state == 0 {
+		return clock.Never
+	}
+	return r.keepAt
 }

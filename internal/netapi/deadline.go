@@ -61,6 +61,9 @@ func (d *Deadline) Set(t time.Time) {
 	}
 }
 
+// None reports whether the deadline is not set.
+func (d *Deadline) None() bool { return d.state.Load() == deadlineNone }
+
 // Expired reports whether the deadline is set and has passed. It is one atomic
 // load when no deadline is set.
 func (d *Deadline) Expired() bool {
