@@ -36,7 +36,7 @@ type options struct {
 }
 
 func parseOptions(args []string, out io.Writer) (*options, error) {
-	o := &options{settle: time.Second}
+	o := &options{settle: 2 * time.Second}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(out)
 	pattern := fs.String("run", "", "measure only modes whose name matches the regular `expression`")
@@ -73,7 +73,7 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 		if !set["idle"] {
 			o.idle = 2000
 		}
-		o.settle = 300 * time.Millisecond
+		o.settle = 1200 * time.Millisecond
 	}
 	o.warm = o.time / 3
 	var err error
