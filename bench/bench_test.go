@@ -131,9 +131,20 @@ func TestCollapsed(t *testing.T) {
 	if err := r.collapsed(); err != nil {
 		t.Errorf("twice as fast: %v", err)
 	}
-	r.cell(r.Modes[0], engineDirect).Samples = []sample{withRate(44000)}
+	direct, gvisor := r.cell(r.Modes[0], engineDirect), r.cell(r.Modes[0], engineGvisor)
+	direct.Samples = []sample{withRate(40000)}
+	if err := r.collapsed(); err != nil {
+		t.Errorf("a little slower, as a neighbour's work can make it: %v", err)
+	}
+	direct.Samples = []sample{withRate(35000)}
 	if r.collapsed() == nil {
-		t.Error("slower, and nothing was said")
+		t.Error("much slower, and nothing was said")
+	}
+	// What is measured again counts together with what was.
+	direct.Samples = []sample{withRate(35000), withRate(46000), withRate(47000)}
+	gvisor.Samples = []sample{withRate(45000), withRate(45000), withRate(45000)}
+	if err := r.collapsed(); err != nil {
+		t.Errorf("slower in one round of three: %v", err)
 	}
 	r.cell(r.Modes[0], engineDirect).Samples = []sample{unknown()}
 	if r.collapsed() == nil {

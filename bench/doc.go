@@ -23,5 +23,6 @@
 // happens in the sender's system call) is not in it.
 //
 // It is not a test: it asserts nothing unless asked by -collapse, which fails only
-// if our engine is slower than gVisor's.
+// if our engine is far behind gVisor's on the same kind of device, after a second
+// look.
 package main

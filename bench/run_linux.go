@@ -278,11 +278,11 @@ func (co *coordinator) memory(srv *child, o *clientOrder) (sample, error) {
 }
 
 // run measures all there is and reports progress.
-func (co *coordinator) run(res *results, progress func(done, all int, what string)) {
-	all := len(res.Modes) * len(co.engines) * co.opts.rounds
+func (co *coordinator) run(res *results, modes []mode, rounds int, progress func(done, all int, what string)) {
+	all := len(modes) * len(co.engines) * rounds
 	done := 0
-	for round := range co.opts.rounds {
-		for _, m := range res.Modes {
+	for round := range rounds {
+		for _, m := range modes {
 			for i := range co.engines {
 				// Each engine is first in turn: what a neighbour leaves behind falls
 				// on all alike.
@@ -302,6 +302,10 @@ func (co *coordinator) run(res *results, progress func(done, all int, what strin
 			}
 		}
 	}
+}
+
+// end ends the client.
+func (co *coordinator) end() {
 	if co.client != nil {
 		co.client.end()
 	}
