@@ -13,6 +13,7 @@ var divergences = [...]divergence{
 	{"loss/prr.pkt", "ours reduces by bytes and holds part of a segment back, Linux counts segments and rounds up"},
 	{"loss/sack-recovery.pkt", "ours halves what is in flight, Linux its congestion window"},
 	{"loss/timeout-backoff.pkt", "ours ends the backoff with any progress, Linux with a valid sample (RFC 6298, section 5.7)"},
+	{"options/wscale-rcvbuf.pkt", "Linux scales for the buffer that was asked for, ours for the largest"},
 	{"server/ecn.pkt", "ours has no ECN"},
 	{"server/ipv6.pkt", "ours speaks IPv4 only"},
 }

@@ -459,7 +459,28 @@ func (k *Socket) shutdown(f func(*TCPConn) error) error {
 	case c == nil:
 		return syscall.ENOTCONN
 	}
+	c.mu.Lock()
+	connecting := c.tc.State() == tcp.StateSynSent
+	if connecting { // as Linux: either direction ends the attempt
+		now := c.at(c.st.clk.Now())
+		c.tc.Disconnect(now)
+		c.drive(now, tcp.OutputAll)
+	}
+	c.unlock()
+	if connecting {
+		return nil
+	}
 	return errnoIn(f(c))
+}
+
+// ExpectWrite tells a socket that is connecting that a write waits for the connection:
+// the handshake's last ACK rides on its data, as in Linux with a blocking write.
+func (k *Socket) ExpectWrite() {
+	if c, _, err := k.parts(); err == nil && c != nil {
+		c.mu.Lock()
+		c.tc.SetDataFollows(true)
+		c.unlock()
+	}
 }
 
 // Close gives the socket up; see TCPConn.Close. It does not wait, whatever SO_LINGER

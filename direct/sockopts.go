@@ -405,7 +405,9 @@ func (o *tcpOptions) config(cfg *tcp.Config) {
 	if o.userTimeout > 0 {
 		cfg.UserTimeout = o.userTimeout
 	}
-	cfg.SynRetries = or(o.synCount, cfg.SynRetries)
+	if o.synCount > 0 {
+		cfg.SynRetries, cfg.SynAckRetries = o.synCount, o.synCount
+	}
 	cfg.SendBuffer, cfg.ReceiveBuffer = or(o.sendBuffer, cfg.SendBuffer), or(o.recvBuffer, cfg.ReceiveBuffer)
 	cfg.WindowClamp = or(o.windowClamp, cfg.WindowClamp)
 	if o.congestion != "" {
@@ -419,6 +421,7 @@ func (o *tcpOptions) config(cfg *tcp.Config) {
 func (o *tcpOptions) start(c *tcp.Conn) {
 	c.SetCork(o.cork)
 	c.SetUrgentInline(o.oobInline)
+	c.SetDataFollows(o.deferAccept > 0)
 	c.SetFinWait(time.Duration(o.linger2) * time.Second)
 	c.SetNotSentLowat(max(o.notSentLowat, 0))
 }

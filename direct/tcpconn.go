@@ -318,7 +318,7 @@ func errnoOf(err error) syscall.Errno {
 		return syscall.ETIMEDOUT
 	case err == tcp.ErrAborted:
 		return syscall.ECONNABORTED
-	case err == tcp.ErrWriteClosed:
+	case err == tcp.ErrWriteClosed, err == tcp.ErrBroken:
 		return syscall.EPIPE
 	}
 	return syscall.ECONNRESET
@@ -584,7 +584,8 @@ func (c *TCPConn) shutdownErr() error {
 	if err := c.gone(); err != nil {
 		return err
 	}
-	if c.tc.State() == tcp.StateClosed {
+	switch c.tc.State() {
+	case tcp.StateClosed, tcp.StateTimeWait: // as Linux, whose socket has no connection any more
 		return netapi.Syscall(netapi.CallShutdown, syscall.ENOTCONN)
 	}
 	return nil

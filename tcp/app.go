@@ -70,6 +70,10 @@ func (c *Conn) read(n int) {
 	if c.finTaken || !c.state.synchronized() || c.state == StateTimeWait {
 		return
 	}
+	if c.ackRead() {
+		c.ackSoon = true
+		return
+	}
 	open := max(c.rcvAdv.Sub(c.rcvNxt), 0)
 	if w := c.window(); w > open && w >= 2*open {
 		c.ackNow = true
@@ -145,6 +149,14 @@ func (c *Conn) Close(now clock.Time) {
 		c.armFinWait(now)
 	}
 	c.events |= EventReadable | EventWritable
+}
+
+// Disconnect gives an attempt to connect up, as shutdown(2) does in SYN-SENT; it does
+// nothing in other states.
+func (c *Conn) Disconnect(now clock.Time) {
+	if c.state == StateSynSent {
+		c.die(ErrReset)
+	}
 }
 
 // Abort resets the connection (RFC 9293, section 3.10.5).

@@ -27,6 +27,7 @@ func TestActiveClose(t *testing.T) {
 func TestPassiveClose(t *testing.T) {
 	w := established(t, plain())
 	w.recv("FP. 1:11 ack 1 win 100")
+	w.until(time.Second) // it may ride on our own FIN
 	w.expect(". 1:1 ack 12")
 	w.state(StateCloseWait)
 	w.read(1, 10)
@@ -122,6 +123,7 @@ func TestFinTrimmedByWindow(t *testing.T) {
 	w.read(1, 2000)
 	w.expect(". 1:1 ack 2001 win 2048")
 	w.recv("F. 2001:2151 ack 1 win 100")
+	w.until(time.Second)
 	w.expect(". 1:1 ack 2152")
 	w.state(StateCloseWait)
 }
@@ -134,6 +136,7 @@ func TestFinAtClosedWindow(t *testing.T) {
 	w.recv(". 1:2001 ack 1 win 100")
 	w.expect(". 1:1 ack 2001 win 0")
 	w.recv("F. 2001:2001 ack 1 win 100")
+	w.until(time.Second)
 	w.expect(". 1:1 ack 2002")
 	w.state(StateCloseWait)
 	w.closeWrite()
@@ -149,7 +152,7 @@ func TestDataBehindFin(t *testing.T) {
 	w.expect(". 1:1 ack 12")
 	w.read(1, 10)
 	w.recv("P. 12:20 ack 1 win 100")
-	w.expect(". 1:1 ack 12")
+	w.none() // as Linux: it is no repetition, and needs no answer
 	if n := w.c.ReadableBytes(); n != 0 {
 		t.Errorf("%d bytes behind the FIN", n)
 	}
@@ -168,6 +171,7 @@ func TestImpossibleFin(t *testing.T) {
 	w.recv(". 1:21 ack 1 win 100")
 	w.expect(". 1:1 ack 31")
 	w.recv("F. 31:31 ack 1 win 100")
+	w.until(time.Second)
 	w.expect(". 1:1 ack 32")
 	w.state(StateCloseWait)
 }
@@ -306,7 +310,6 @@ func TestOrphanAtClosedWindow(t *testing.T) {
 	w.recv("P. 1:2 ack 1 win 0")
 	w.skip()
 	w.read(1, 1)
-	w.until(time.Second)
 	w.skip()
 	w.write(10)
 	w.none()
@@ -367,9 +370,9 @@ func TestResetInEveryState(t *testing.T) {
 		{StateEstablished, func(w *wire) {}, "R 1:1 win 0", ErrReset},
 		{StateFinWait1, func(w *wire) { w.closeWrite() }, "R 1:1 win 0", ErrReset},
 		{StateFinWait2, func(w *wire) { w.closeWrite(); w.skip(); w.recv(". 1:1 ack 2 win 9") }, "R 1:1 win 0", ErrReset},
-		{StateCloseWait, func(w *wire) { w.recv("F. 1:1 ack 1 win 9") }, "R 2:2 win 0", ErrReset},
-		{StateLastAck, func(w *wire) { w.recv("F. 1:1 ack 1 win 9"); w.skip(); w.closeWrite() }, "R 2:2 win 0", nil},
-		{StateClosing, func(w *wire) { w.closeWrite(); w.skip(); w.recv("F. 1:1 ack 1 win 9") }, "R 2:2 win 0", nil},
+		{StateCloseWait, func(w *wire) { w.recv("F. 1:1 ack 1 win 9") }, "R 2:2 win 0", ErrBroken},
+		{StateLastAck, func(w *wire) { w.recv("F. 1:1 ack 1 win 9"); w.skip(); w.closeWrite() }, "R 2:2 win 0", ErrReset},
+		{StateClosing, func(w *wire) { w.closeWrite(); w.skip(); w.recv("F. 1:1 ack 1 win 9") }, "R 2:2 win 0", ErrReset},
 	} {
 		w := established(t, plain())
 		c.setup(w)

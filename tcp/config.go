@@ -8,7 +8,10 @@ import (
 // Reasons for which a connection ends. Err returns one of them, or the error that
 // was passed to ICMPError.
 var (
-	ErrReset   = errors.New("tcp: connection reset by peer")
+	ErrReset = errors.New("tcp: connection reset by peer")
+	// ErrBroken is a reset that followed the peer's FIN: it says that nobody reads
+	// there any more.
+	ErrBroken  = errors.New("tcp: connection reset by peer after its end")
 	ErrRefused = errors.New("tcp: connection refused")
 	ErrTimeout = errors.New("tcp: connection timed out")
 	ErrAborted = errors.New("tcp: connection aborted")
@@ -49,6 +52,7 @@ const (
 	staleRetry    = 2 * time.Millisecond   // from an ACK that shows an old connection in the way to our next SYN
 	delAckMin     = 40 * time.Millisecond  // RFC 9293, section 3.8.6.3, demands less than 0.5 s
 	delAckMax     = 200 * time.Millisecond //
+	delAckSlow    = 500 * time.Millisecond // bounds what adaptation makes of it, before delAckMax
 	maxQuickAcks  = 16                     // segments acknowledged at once while the peer's window opens
 	finWait2Limit = 60 * time.Second       // for a connection nobody can read from
 	// TimeWaitLen is 2 MSL with an MSL of 30 s (RFC 9293, section 3.4.2, lets the
@@ -124,6 +128,9 @@ type Config struct {
 	// data that are not acceptable (RFC 5961, section 7): 0 means
 	// DefaultInvalidInterval, negative no limit.
 	InvalidInterval time.Duration
+	// KeepTimeWait has TIME-WAIT withstand resets, which may be old duplicates (RFC 1337,
+	// section 3); by default the exact number ends it.
+	KeepTimeWait bool
 	// StdUrgent reads the urgent pointer as the last octet of urgent data, as RFC 1122,
 	// section 4.2.2.4, has it; by default it names the octet behind, as all stacks do
 	// (RFC 6093, section 3.1).

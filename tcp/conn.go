@@ -114,6 +114,7 @@ type Conn struct {
 	dupOwed      uint8     // how many ACKs out-of-order segments are owed
 	pingPong     bool      // the application answers what it gets: ACKs can wait for the answer
 	quickAcks    uint8
+	ack          ackPending
 	ato          int64 // delayed ACK timeout, nanoseconds
 	lastData     clock.Time
 	lastRecv     clock.Time
@@ -123,6 +124,7 @@ type Conn struct {
 	challenge    clock.Time // when the next challenge ACK may be sent
 	urgent       urgent
 	invalidEvery time.Duration // see Config.InvalidInterval
+	keepTimeWait bool          // see Config.KeepTimeWait
 
 	keepAlive KeepAlive
 	kaProbes  int
@@ -183,6 +185,7 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.retries = retries(max(cfg.Retries, 0), DefaultRetries)
 	c.orphanRetries = retries(max(cfg.OrphanRetries, 0), defaultOrphanRetries)
 	c.invalidEvery = cfg.invalidInterval()
+	c.keepTimeWait = cfg.KeepTimeWait
 	c.urgent = urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent}
 	c.rcvLimit = bufferLimit(cfg.ReceiveBuffer)
 	c.rcvMost = bufferLimit(cfg.ReceiveBuffer)

@@ -168,7 +168,7 @@ func TestSimultaneousOpenRefused(t *testing.T) {
 	w.expect("R 5:5")
 	w.recv("R 1:1 win 0")
 	w.none()
-	if w.c.Err() != ErrRefused {
+	if w.c.Err() != ErrReset {
 		t.Errorf("%v", w.c.Err())
 	}
 }

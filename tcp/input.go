@@ -125,8 +125,15 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 		c.rtt.rto = synLossRTO
 	}
 	c.establish(now, state)
-	c.ackNow = true
-	c.quickAcks = maxQuickAcks
+	if c.pingPong || c.tuning.dataFollows {
+		// Data is about to follow, and can carry the ACK.
+		c.ackAt = now.Add(delAckMax)
+		c.pingPong = false
+	} else {
+		c.ackNow = true
+	}
+	c.tuning.dataFollows = false
+	c.enterQuick()
 	// Data on a SYN-ACK is legal and rare; the peer repeats what is not
 	// acknowledged, so it is left alone. A FIN on it likewise.
 }
@@ -146,6 +153,9 @@ func (c *Conn) acceptable(now clock.Time, seg *Segment) bool {
 	// peer that has not seen more is right to send from there.
 	end := seg.End()
 	if !end.Less(c.rcvWup) && seg.Seq.LessEq(c.windowEdge()) {
+		return true
+	}
+	if seg.Flags.Has(RST) && c.resetsBeforeFIN(seg) {
 		return true
 	}
 	c.stats.outOfWindow++
@@ -168,7 +178,9 @@ func (c *Conn) answerUnacceptable(now clock.Time, seg *Segment) {
 	if seg.Seq.Less(c.rcvNxt) {
 		c.noteDuplicate(seg.Seq, minSeq(seg.End(), c.rcvNxt))
 	}
-	c.quickAcks = maxQuickAcks
+	if seg.Seq.Less(c.rcvNxt) {
+		c.enterQuick()
+	}
 	c.ackNow = true
 }
 
@@ -183,20 +195,26 @@ func (c *Conn) harmlessOldACK(seg *Segment) bool {
 // windowEdge is the first sequence number behind the receive window.
 func (c *Conn) windowEdge() Seq { return maxSeq(c.rcvAdv, c.rcvNxt) }
 
-// inputRST is RFC 5961, section 3.2: only the exact number resets.
+// resetsBeforeFIN reports whether a reset has the number of the peer's FIN, which some
+// stacks send that do not count it (as Linux has it).
+func (c *Conn) resetsBeforeFIN(seg *Segment) bool {
+	return c.finTaken && seg.Seq == c.rcvNxt.Add(-1)
+}
+
+// inputRST is RFC 5961, section 3.2: only the exact number resets. Linux takes the
+// FIN's own number as well, and the right edge of what SACK blocks have reported.
 func (c *Conn) inputRST(now clock.Time, seg *Segment) {
-	if seg.Seq != c.rcvNxt {
+	runs := c.rcvBuf.runs
+	edge := c.useSACK && len(runs) > 0 && seg.Seq == runs[len(runs)-1].right
+	if seg.Seq != c.rcvNxt && !edge && !c.resetsBeforeFIN(seg) {
 		c.challengeACK(now)
 		return
 	}
-	switch c.state {
-	case StateSynReceived:
-		c.die(ErrRefused)
-	case StateClosing, StateLastAck:
-		c.die(nil) // both sides were done
-	default:
-		c.die(ErrReset)
+	if c.state == StateCloseWait {
+		c.die(ErrBroken)
+		return
 	}
+	c.die(ErrReset)
 }
 
 // challengeACK owes an ACK to a segment that is not acceptable, within a limit
@@ -224,7 +242,9 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	default:
 		// The peer has sent its FIN; data behind that is not the protocol's. A
 		// repetition of what was before it needs an answer.
-		if seg.Len() > 0 {
+		if seg.Seq.Less(c.rcvNxt) {
+			c.noteDuplicate(seg.Seq, minSeq(seg.End(), c.rcvNxt))
+			c.enterQuick()
 			c.ackNow = true
 		}
 		return
@@ -235,7 +255,10 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	}
 	if n := c.rcvNxt.Sub(seq); n > 0 { // old bytes in front
 		c.stats.duplicates++
-		c.ackNow = true
+		if seg.End().LessEq(c.rcvNxt) {
+			c.enterQuick()
+			c.ackNow = true
+		}
 		c.noteDuplicate(seq, minSeq(seg.End(), c.rcvNxt))
 		seq, p = seq.Add(min(n, len(p))), p[min(n, len(p)):]
 	}
@@ -262,9 +285,12 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	}
 	before := c.rcvNxt
 	if len(p) > 0 {
-		c.storeData(now, seq, p)
+		c.storeData(now, seq, p, seg.Flags)
 	}
 	if c.finKnown && c.rcvNxt == c.finSeq && !c.finTaken {
+		if !fin { // it was there already, and the gap before it is filled
+			c.ackNow = true
+		}
 		c.takeFIN(now)
 	}
 	if c.rcvNxt != before {
@@ -272,6 +298,7 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	} else if fin {
 		c.ackNow = true
 	}
+	c.decideACK(now)
 }
 
 // finPlausible reports whether a FIN at seq contradicts nothing that has arrived:
@@ -283,7 +310,7 @@ func (c *Conn) finPlausible(seq Seq) bool {
 }
 
 // storeData stores payload inside the window and decides about its ACK.
-func (c *Conn) storeData(now clock.Time, seq Seq, p []byte) {
+func (c *Conn) storeData(now clock.Time, seq Seq, p []byte, flags Flags) {
 	before := c.rcvNxt
 	hadHoles := len(c.rcvBuf.runs) > 0
 	if hadHoles {
@@ -296,57 +323,20 @@ func (c *Conn) storeData(now clock.Time, seq Seq, p []byte) {
 	}
 	c.rcvNxt = c.rcvBuf.nxt
 	c.stats.bytesIn += uint64(c.rcvNxt.Sub(before))
-	c.rcvMSS = max(c.rcvMSS, min(len(p), c.mss))
+	c.ack.owed = true
 	if c.rcvNxt == before {
 		// Out of order: a duplicate ACK at once (RFC 5681, section 4.2).
 		c.stats.outOfOrder++
-		c.quickAcks = max(c.quickAcks, 1)
 		c.ackNow = true
 		if !c.useSACK && c.dupOwed < 8 {
 			c.dupOwed++
 		}
 		return
 	}
-	c.adaptATO(now)
-	// RFC 5681, section 4.2: at once when a gap is filled, and for every second full
-	// segment; otherwise the ACK may wait for the reply.
-	if hadHoles || (c.quickAcks > 0 && !c.pingPong) ||
-		c.rcvNxt.Less(seq.Add(len(p))) { // the rest found no memory
+	c.dataArrived(now, min(len(p), c.mss), flags)
+	if hadHoles || c.rcvNxt.Less(seq.Add(len(p))) { // a gap is filled, or the rest found no memory
 		c.ackNow = true
-	} else if c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS {
-		c.ackSoon = true
-	} else if c.ackAt == clock.Never {
-		c.ackAt = now.Add(c.delAck())
 	}
-}
-
-// adaptATO follows the rhythm in which data arrives, as Linux does.
-func (c *Conn) adaptATO(now clock.Time) {
-	if c.lastData == 0 {
-		c.ato = int64(delAckMin)
-		c.quickAcks = maxQuickAcks
-	} else {
-		gap := int64(now.Sub(c.lastData))
-		switch {
-		case gap <= int64(delAckMin)/2:
-			c.ato = c.ato/2 + int64(delAckMin)/2
-		case gap < c.ato:
-			c.ato = min(c.ato/2+gap, int64(c.rtt.timeout(0)))
-		case gap > int64(c.rtt.timeout(0)):
-			// The sender may be restarting after a pause and waits for ACKs to clock it.
-			c.quickAcks = maxQuickAcks
-		}
-	}
-	c.lastData = now
-}
-
-// delAck is how long the next ACK may wait.
-func (c *Conn) delAck() time.Duration {
-	limit := delAckMax
-	if c.rtt.srtt > 0 && !c.pingPong {
-		limit = min(limit, max(c.rtt.srtt, delAckMin))
-	}
-	return min(time.Duration(c.ato), limit)
 }
 
 // takeFIN accepts the peer's FIN, which is next in order.
@@ -354,15 +344,22 @@ func (c *Conn) takeFIN(now clock.Time) {
 	c.finTaken = true
 	c.rcvNxt = c.rcvNxt.Add(1)
 	c.rcvBuf.runs, c.rcvBuf.nrecent = nil, 0
-	c.ackNow = true
-	c.pingPong = false
+	c.ack.owed = true
 	c.events |= EventReadable
 	switch c.state {
 	case StateEstablished:
 		c.state = StateCloseWait
+		// The ACK may wait for a FIN or an answer of ours, but not if the peer said
+		// nothing else: as Linux has it.
+		c.pingPong = true
+		if c.lastData == 0 {
+			c.ackNow = true
+		}
 	case StateFinWait1:
 		c.state = StateClosing // an ACK of our FIN in this segment has made it FIN-WAIT-2 before
+		c.ackNow = true
 	case StateFinWait2:
+		c.ackNow = true
 		c.timeWait(now)
 	}
 }

@@ -10,6 +10,7 @@ import (
 // Linux's socket options of the same names have.
 type tuning struct {
 	cork, more   bool
+	dataFollows  bool          // the ACK of the SYN-ACK waits for data
 	noSpace      bool          // the last Write found the send buffer full
 	finWait      time.Duration // in FIN-WAIT-2 without a reader; 0: finWait2Limit, negative: none
 	windowClamp  int           // most that is announced; 0: the buffer's size
@@ -25,6 +26,10 @@ func (c *Conn) SetCork(on bool) { c.tuning.cork = on }
 // cork, until the next acknowledgement or timeout (MSG_MORE). It is to be set before
 // each Write.
 func (c *Conn) SetMore(on bool) { c.tuning.more = on }
+
+// SetDataFollows says that data will follow the handshake: the ACK of the SYN-ACK waits
+// for it, 200 ms at most. Linux does so when a write waits, or with TCP_DEFER_ACCEPT.
+func (c *Conn) SetDataFollows(on bool) { c.tuning.dataFollows = on }
 
 // push lets what cork holds back pass, once.
 func (c *Conn) push() {
@@ -99,8 +104,10 @@ func (c *Conn) writeRoom() int {
 // whether one was waiting.
 func (c *Conn) SetQuickAck(now clock.Time, on bool) (waited bool) {
 	c.pingPong = !on
-	if on && c.ackAt != clock.Never {
-		c.ackNow, waited = true, true
+	if on && c.ack.owed && c.ackAt != clock.Never {
+		c.ack.pushed = max(c.ack.pushed, 1)
+		waited = true
+		c.ackNow = c.ackRead()
 	}
 	return waited
 }

@@ -228,6 +228,7 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 			c.pace.hold(now)
 			return
 		}
+		push := c.forced && c.probes > 0
 		c.forced = false
 		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() { // a D-SACK is to leave once
 			// As many whole segments as every limit allows; the odd rest goes along when
@@ -251,7 +252,7 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		c.snapshot(now, &r)
 		c.sndNxt = end
 		c.prrSent(end.Sub(seq))
-		if n > 0 && (n == left || n > full) {
+		if n > 0 && (n == left || n > full || push) {
 			// The buffer is sent, or the device cuts a large segment up, whose receiver
 			// need not wait for more to merge with it, as Linux has it.
 			r.flags |= rangePush
@@ -324,16 +325,6 @@ func (c *Conn) bulkAckDue() bool {
 
 // AckOwed reports whether an OutputAll would send an ACK.
 func (c *Conn) AckOwed() bool { return c.ackNow || c.ackSoon || c.dupOwed > 0 }
-
-// ackSent notes that a segment with the current acknowledgement leaves.
-func (c *Conn) ackSent() {
-	c.ackNow, c.ackSoon = false, false
-	c.ackAt = clock.Never
-	c.rcvWup = c.rcvNxt
-	if c.quickAcks > 0 {
-		c.quickAcks--
-	}
-}
 
 // emitRange sends the part of the stream that r is about, whose end may count the
 // FIN.

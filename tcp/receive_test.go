@@ -182,8 +182,9 @@ func TestPAWS(t *testing.T) {
 	w.recv("P. 1:11 ack 1 win 100 <TS 999 ecr 0>") // data is answered every time
 	w.expect(". 1:1 ack 1")
 	w.recv("P. 1:11 ack 1 win 100 <TS 1001 ecr 0>")
-	w.skip()
-	w.advance(960 * time.Millisecond)
+	w.until(time.Second)
+	w.expect(". 1:1 ack 11 <TS 40 ecr 1001>")
+	w.advance(920 * time.Millisecond)
 	w.recv(". 11:11 ack 1 win 99 <TS 1000 ecr 0>") // not harmless: another window
 	w.expect(". 1:1 ack 11 <TS 960 ecr 1001>")
 	w.recv("R 11:11 win 0 <TS 5 ecr 0>") // resets are excepted
@@ -359,11 +360,10 @@ func TestCloseRead(t *testing.T) {
 	w.recv("P. 1:11 ack 1 win 100")
 	w.do(func(c *Conn) { c.CloseRead(w.now) })
 	w.read(1, 10)
+	w.expect(". 1:1 ack 11") // read, and the peer had no more to say
 	if w.c.ReadErr() == nil {
 		t.Error("no end")
 	}
-	w.until(time.Second)
-	w.expect(". 1:1 ack 11")
 }
 
 // RFC 9293, section 3.8.4.

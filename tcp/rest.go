@@ -72,6 +72,7 @@ const (
 	restCubicTimeout // afterTimeout
 	restUrgentInline
 	restUrgentStandard
+	restKeepTimeWait
 )
 
 // restFigures are the counters that every connection moves, as long as they are
@@ -121,7 +122,7 @@ func (c *Conn) idle() bool {
 		return !c.finQueued && c.sndUna == c.sndNxt && c.finKnown == c.finTaken &&
 			min(c.rtxAt, c.probeAt, c.ackAt, c.finAt, c.rackAt, c.tlpAt, c.pace.at) == clock.Never &&
 			c.recovery == recoveryOpen && c.backoff|c.tries|c.probes|c.dupOwed == 0 && c.kaProbes == 0 &&
-			!c.ackNow && !c.ackSoon && !c.limited && !c.hasDSACK() &&
+			!c.ackNow && !c.ackSoon && !c.ack.owed && !c.limited && !c.hasDSACK() &&
 			!c.urgent.sending && (c.urgent.state == urgentNone || c.urgent.at.Less(c.rcvBuf.base))
 	case StateClosed, StateTimeWait:
 		return true
@@ -303,7 +304,7 @@ type restBit struct {
 	on   *bool
 }
 
-func (c *Conn) restBits() [16]restBit {
+func (c *Conn) restBits() [17]restBit {
 	return [...]restBit{
 		{restNoDelay, &c.noDelay}, {restOrphan, &c.orphan}, {restReadShut, &c.readShut},
 		{restTS, &c.useTS}, {restSACK, &c.useSACK},
@@ -311,6 +312,7 @@ func (c *Conn) restBits() [16]restBit {
 		{restNoTLP, &c.noTLP}, {restGuarded, &c.guarded}, {restPingPong, &c.pingPong},
 		{restReordering, &c.rack.reordering}, {restCoarse, &c.rack.coarse},
 		{restUrgentInline, &c.urgent.inline}, {restUrgentStandard, &c.urgent.standard},
+		{restKeepTimeWait, &c.keepTimeWait},
 	}
 }
 

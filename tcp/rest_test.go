@@ -64,7 +64,7 @@ func restScratch() map[string]string {
 		"limitedEnd": "with limited only", "dupReport": "reported", "dupReported": "reported", "challenge": "in the past",
 		"rack.xmitAt": "older than all that will be sent", "rack.endSeq": "with xmitAt", "rack.fack": "below SND.UNA",
 		"rack.dsackEnd": "acknowledged", "rack.dsackRound": "over", "rack.repeated": "of one acknowledgement",
-		"urgent.state": "passed by the reader, or refused: TestRestRefuses", "urgent.at": "with a state only", "urgent.octet": "with a state only", "urgent.up": "with sending only", "offered": "of the handshake",
+		"urgent.state": "passed by the reader, or refused: TestRestRefuses", "urgent.at": "with a state only", "urgent.octet": "with a state only", "urgent.up": "with sending only", "offered": "of the handshake", "ack.pushed": "with owed only", "ack.lastSize": "a hint",
 		"finSeq": "follows from finTaken", "chrono.since": "only idleness is counted from it", "chrono.total.0": "is told nobody",
 		"tuning.more": "sent", "tuning.noSpace": "there is space",
 		"sackedOut": "nothing is outstanding", "lostOut": "likewise", "retransOut": "likewise", "renoSacked": "likewise",

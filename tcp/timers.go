@@ -46,18 +46,6 @@ func (c *Conn) Timeout(now clock.Time) {
 	}
 }
 
-func (c *Conn) delayedACK(now clock.Time) {
-	c.ackAt = clock.Never
-	if c.pingPong { // the answer did not come in time
-		c.pingPong = false
-		c.ato = int64(delAckMin)
-	} else {
-		c.ato = min(2*c.ato, int64(c.rtt.timeout(0)))
-	}
-	c.stats.delayedAcks++
-	c.ackNow = true
-}
-
 // retransmissionTimeout is RFC 6298, rules 5.4 to 5.7, with the losses marked as
 // RFC 6675, section 5.1, wants.
 func (c *Conn) retransmissionTimeout(now clock.Time) {

@@ -20,6 +20,7 @@ type TimeWait struct {
 	tsRecent, tsOffset uint32
 	challenge          clock.Time
 	invalidEvery       time.Duration
+	keep               bool // see Config.KeepTimeWait
 }
 
 // TimeWaitVerdict says what is to be done after an Input.
@@ -45,7 +46,7 @@ func (c *Conn) TimeWait(now clock.Time) TimeWait {
 		edge:   c.windowEdge(),
 		window: uint16(min(max(c.rcvAdv.Sub(c.rcvNxt), 0)>>c.rcvScale, 65535)),
 		useTS:  c.useTS, tsRecent: c.tsRecent, tsOffset: c.tsOffset,
-		invalidEvery: c.invalidEvery,
+		invalidEvery: c.invalidEvery, keep: c.keepTimeWait,
 	}
 }
 
@@ -60,7 +61,7 @@ func (t *TimeWait) Input(now clock.Time, seg *Segment) (TimeWaitVerdict, Reply) 
 		// A reset from the peer can't be told from an old duplicate; ending TIME-WAIT on
 		// the latter is the hazard of RFC 1337. The exact number is taken for real, as
 		// RFC 5961 and Linux do.
-		if !paws && seg.Seq == t.rcvNxt {
+		if !paws && seg.Seq == t.rcvNxt && !t.keep {
 			return TimeWaitRemove, Reply{}
 		}
 		return TimeWaitDrop, Reply{}

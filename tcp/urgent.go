@@ -126,7 +126,7 @@ func (c *Conn) urgentPointer(seq Seq) (ptr uint16, ok bool) {
 	}
 	n := u.up.Sub(seq)
 	if n > 65535 {
-		return 65535, seq.Add(65535).Less(c.sndNxt) == false
+		return 65535, !seq.Add(65535).Less(c.sndNxt)
 	}
 	return uint16(n), true
 }

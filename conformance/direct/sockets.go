@@ -187,12 +187,16 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 		write = f.socket.WriteMore
 	}
 	total := 0
-	err = s.block(s.within(f, f.writable, flags&msgDontWait != 0), func() error {
+	until := s.within(f, f.writable, flags&msgDontWait != 0)
+	err = s.block(until, func() error {
 		for {
 			n, err := write(data[total:])
 			total += n
 			if n > 0 {
 				s.progress = true
+			}
+			if errno(err) == errAgain && s.clk.Now() < until {
+				f.socket.ExpectWrite()
 			}
 			if err != nil || total == len(data) {
 				return errno(err)

@@ -30,6 +30,7 @@ type conn struct {
 	lastStamp           uint32
 	localFIN, remoteFIN bool
 	reset               bool
+	doubtful            bool // reset, by the remote host, whose reset may not have counted
 }
 
 func (c *conn) toScript(seq uint32) uint32 { return seq + c.offset }
@@ -45,6 +46,7 @@ func (c *conn) over() bool { return c.reset }
 // note follows a packet of the connection, in either direction.
 func (c *conn) note(k *script.TCP, dir script.Direction) {
 	if k.Flags&script.RST != 0 && (c.haveOffset || dir == script.Outbound) {
+		c.doubtful = dir == script.Inbound && (c.doubtful || !c.reset)
 		c.reset = true
 	}
 	if k.Flags&script.FIN != 0 {
@@ -68,6 +70,21 @@ type sock struct {
 	conn      *conn
 }
 
+// opens tells whether the script expects the SYN that is being injected to be answered
+// as that of a new connection. Where an old one may or may not be over, that says what
+// the script means.
+func (r *run) opens() bool {
+	found := false
+	for _, e := range r.plan.Script.Events {
+		if e == r.event {
+			found = true
+		} else if found && e.Packet != nil && e.Packet.Dir == script.Outbound && e.Packet.TCP != nil {
+			return e.Packet.TCP.Flags&script.SYN != 0
+		}
+	}
+	return true
+}
+
 // inbound finds or makes the connection that an injected packet belongs to.
 func (r *run) inbound(p *script.Packet) *conn {
 	syn := p.TCP != nil && p.TCP.Flags&(script.SYN|script.ACK|script.RST) == script.SYN
@@ -75,6 +92,7 @@ func (r *run) inbound(p *script.Packet) *conn {
 	if c != nil && syn && c.passive {
 		closed := c.sock != nil && c.sock.closed
 		switch {
+		case c.doubtful && !r.opens():
 		case c.over(), closed && c.localFIN && c.remoteFIN && c.haveRemote && c.remoteISN == p.TCP.Seq:
 			if r.listener != nil {
 				c = nil

@@ -67,11 +67,26 @@ var symbols = [...]symbol{
 	{"SOF_TIMESTAMPING_OPT_TSONLY", 2048},
 }
 
+// errnos are the numbers of the errors, which a script gives SO_ERROR and ee_errno.
+var errnos = [...]symbol{
+	{"EPERM", 1}, {"ENOENT", 2}, {"EINTR", 4}, {"EIO", 5}, {"EBADF", 9}, {"EAGAIN", 11}, {"EWOULDBLOCK", 11}, {"ENOMEM", 12},
+	{"EACCES", 13}, {"EFAULT", 14}, {"EINVAL", 22}, {"EPIPE", 32}, {"ENOMSG", 42}, {"ENONET", 64}, {"EPROTO", 71},
+	{"ENOTSOCK", 88}, {"EDESTADDRREQ", 89}, {"EMSGSIZE", 90}, {"EPROTOTYPE", 91}, {"ENOPROTOOPT", 92}, {"EPROTONOSUPPORT", 93},
+	{"EOPNOTSUPP", 95}, {"EAFNOSUPPORT", 97}, {"EADDRINUSE", 98}, {"EADDRNOTAVAIL", 99}, {"ENETDOWN", 100}, {"ENETUNREACH", 101},
+	{"ECONNABORTED", 103}, {"ECONNRESET", 104}, {"ENOBUFS", 105}, {"EISCONN", 106}, {"ENOTCONN", 107}, {"ETIMEDOUT", 110},
+	{"ECONNREFUSED", 111}, {"EHOSTDOWN", 112}, {"EHOSTUNREACH", 113}, {"EALREADY", 114}, {"EINPROGRESS", 115},
+}
+
 // Symbol returns the value of a symbolic constant.
 func Symbol(name string) (int64, bool) {
 	for i := range symbols {
 		if symbols[i].name == name {
 			return symbols[i].value, true
+		}
+	}
+	for i := range errnos {
+		if errnos[i].name == name {
+			return errnos[i].value, true
 		}
 	}
 	return 0, false

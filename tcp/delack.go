@@ -1,0 +1,161 @@
+package tcp
+
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
+
+// ackPending says why an acknowledgement is owed that may still wait (RFC 9293,
+// section 3.8.6.3; the rules are Linux's, whose rhythm peers are used to).
+type ackPending struct {
+	owed   bool // something has arrived since the last one
+	pushed uint8
+	// lastSize is the size of the last segment that was not full: two alike in a row
+	// are what the peer's segments are.
+	lastSize uint16
+}
+
+// quickly has the next segments acknowledged at once: as many as fill half of the
+// window, within a limit.
+func (c *Conn) quickly(most int) {
+	n := c.rcvAdv.Sub(c.rcvNxt) / (2 * max(c.rcvMSS, 1))
+	if n <= 0 {
+		n = 2
+	}
+	c.quickAcks = max(c.quickAcks, uint8(min(n, most)))
+}
+
+// enterQuick has the next segments acknowledged at once although the connection is a
+// conversation: the peer misses something.
+func (c *Conn) enterQuick() {
+	c.quickly(maxQuickAcks)
+	c.pingPong = false
+	c.ato = int64(delAckMin)
+}
+
+// noteSize learns the size of the peer's segments, of which every second is
+// acknowledged (RFC 5681, section 4.2), from one of n bytes in order. A segment that
+// is smaller ends what the peer had to say: the ACK can leave when the application
+// has read it.
+func (c *Conn) noteSize(n int, flags Flags) {
+	switch {
+	case n >= c.rcvMSS:
+		c.rcvMSS = min(n, c.mss)
+		return
+	case n >= DefaultMSS, n >= minRcvMSS && !flags.Has(PSH|FIN|URG|SYN):
+		same := n == int(c.ack.lastSize)
+		c.ack.lastSize = uint16(min(n, 65535))
+		if same {
+			c.rcvMSS = n
+			return
+		}
+	}
+	c.ack.pushed = min(c.ack.pushed+1, 2)
+}
+
+// minRcvMSS is the least that noteSize takes for a peer's segment size.
+const minRcvMSS = 88
+
+// dataArrived notes that a segment with n bytes has come in order, and adapts to the
+// rhythm in which they come.
+func (c *Conn) dataArrived(now clock.Time, n int, flags Flags) {
+	c.ack.owed = true
+	c.noteSize(n, flags)
+	if c.lastData == 0 {
+		c.quickly(maxQuickAcks)
+		c.ato = int64(delAckMin)
+	} else {
+		gap := int64(now.Sub(c.lastData))
+		switch {
+		case gap <= int64(delAckMin)/2:
+			c.ato = c.ato/2 + int64(delAckMin)/2
+		case gap < c.ato:
+			c.ato = min(c.ato/2+gap, int64(c.rtt.timeout(0)))
+		case gap > int64(c.rtt.timeout(0)):
+			// The sender may be restarting after a pause and waits for ACKs to clock it.
+			c.quickly(maxQuickAcks)
+		}
+	}
+	c.lastData = now
+}
+
+// decideACK has the ACK that is owed leave at once, for every second full segment, or
+// wait (RFC 5681, section 4.2).
+func (c *Conn) decideACK(now clock.Time) {
+	if c.ackNow || !c.ack.owed {
+		return
+	}
+	switch {
+	case c.quickAcks > 0 && !c.pingPong:
+		c.ackNow = true
+	case c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS:
+		c.ackSoon = true
+	default:
+		c.delayACK(now)
+	}
+}
+
+// delayACK starts the timer of an ACK that waits, or makes it shorter. One that is
+// about to expire anyway is not waited for.
+func (c *Conn) delayACK(now clock.Time) {
+	d := c.delAck()
+	if c.ackAt != clock.Never {
+		if !now.Add(d / 4).Before(c.ackAt) {
+			c.ackNow = true
+			return
+		}
+	}
+	c.ackAt = min(c.ackAt, now.Add(d))
+}
+
+// delAck is how long the next ACK may wait.
+func (c *Conn) delAck() time.Duration {
+	ato := time.Duration(c.ato)
+	if ato > delAckMin {
+		limit := delAckSlow
+		if c.pingPong || c.ack.pushed > 0 {
+			limit = delAckMax
+		}
+		if c.rtt.srtt > 0 {
+			limit = min(limit, max(c.rtt.srtt, delAckMin))
+		}
+		ato = min(ato, limit)
+	}
+	return min(ato, delAckMax)
+}
+
+// ackRead reports whether an ACK that waits leaves now that the application has read.
+func (c *Conn) ackRead() bool {
+	if !c.ack.owed {
+		return false
+	}
+	return c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS ||
+		c.rcvBuf.buffered() == 0 && (c.ack.pushed > 1 || c.ack.pushed > 0 && !c.pingPong)
+}
+
+// ackSent notes that a segment with the current acknowledgement leaves.
+func (c *Conn) ackSent() {
+	c.ackNow, c.ackSoon = false, false
+	c.ackAt = clock.Never
+	c.rcvWup = c.rcvNxt
+	if c.ack.owed && c.quickAcks > 0 {
+		if c.quickAcks--; c.quickAcks == 0 {
+			c.ato = int64(delAckMin)
+		}
+	}
+	c.ack.owed, c.ack.pushed = false, 0
+}
+
+// delayedACK is the timer of an ACK that has waited.
+func (c *Conn) delayedACK(now clock.Time) {
+	c.ackAt = clock.Never
+	if c.pingPong { // the answer did not come in time
+		c.pingPong = false
+		c.ato = int64(delAckMin)
+	} else {
+		c.ato = min(2*c.ato, int64(c.rtt.timeout(0)))
+	}
+	c.stats.delayedAcks++
+	c.ackNow = true
+}
