@@ -112,12 +112,19 @@ func nameNetwork(s string) networkName {
 
 func (n networkName) String() string { return [...]string{"tcp", "tcp4", "tcp6"}[n] }
 
-// endpoint names the connection in errors. It is made when it is needed, and not
-// inlined, which would have every Read and Write pay for it with a larger stack.
+// endpoint names the connection in errors. It is made when it is needed first, and
+// not inlined, which would have every Read and Write pay for it with a larger stack.
+// It is kept, as net/http has a Read fail for each request.
 //
 //go:noinline
-func (c *TCPConn) endpoint() netapi.Endpoint {
-	return endpoint("tcp", c.network.String(), c.flow)
+func (c *TCPConn) endpoint() *netapi.Endpoint {
+	ep := c.ep.Load()
+	if ep == nil {
+		e := endpoint("tcp", c.network.String(), c.flow)
+		ep = &e
+		c.ep.Store(ep)
+	}
+	return ep
 }
 
 // failed wraps the cause of a failed op; it is not inlined either.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,7 +57,6 @@ type TCPConn struct {
 	opt         *tcpOptions // see options
 	notify      func()      // see Socket.Notify
 	into        []byte      // what is left of the buffer that a Read waits with
-	got         int         // bytes that went there
 	readTurn    turn
 	writeTurn   turn
 	readable    waiter
@@ -64,7 +64,8 @@ type TCPConn struct {
 	delivered   waiter // Close with a linger time
 	drain       *drain // Stack.Close
 
-	readDeadline, writeDeadline *netapi.Deadline // nil: never set
+	readDeadline, writeDeadline *netapi.Deadline                // nil: never set
+	ep                          atomic.Pointer[netapi.Endpoint] // see endpoint
 
 	prev, next *TCPConn // guarded by connList
 }
@@ -115,7 +116,7 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 		c.tc.Input(now, seg)
 	} else {
 		n := c.tc.InputInto(now, seg, c.into)
-		c.into, c.got = c.into[n:], c.got+n
+		c.into = c.into[n:]
 	}
 	if c.tc.UnackedBytes() < before {
 		c.progress = true
@@ -370,10 +371,12 @@ func (c *TCPConn) read(p []byte) (int, error) {
 			continue
 		}
 		c.awake()
-		now := c.at(c.st.clk.Now())
-		n, err := c.tc.Read(now, p)
+		if c.tc.ReadableBytes() > 0 { // the time matters to nothing else
+			c.at(c.st.clk.Now())
+		}
+		n, err := c.tc.Read(c.latest, p)
 		if n > 0 {
-			c.drained(now)
+			c.drained()
 			return n, nil
 		}
 		if err == io.EOF {
@@ -393,29 +396,29 @@ func (c *TCPConn) read(p []byte) (int, error) {
 func (c *TCPConn) await(p []byte) int {
 	c.into = p
 	c.wait(&c.readable, c.readDeadline)
-	n := c.got
-	c.into, c.got = nil, 0
+	n := len(p) - len(c.into)
+	c.into = nil
 	if n > 0 {
 		c.awake()
 		if n < len(p) && !c.tc.AtMark() { // more may have come before the goroutine ran
 			m, _ := c.tc.Read(c.latest, p[n:])
 			n += m
 		}
-		c.drained(c.latest)
+		c.drained()
 	}
 	return n
 }
 
 // drained sends the window update that reading may have made due. What else is owed
 // is left to the receiver while that holds ACKs back. c.mu is held.
-func (c *TCPConn) drained(now clock.Time) {
+func (c *TCPConn) drained() {
 	switch {
 	case !c.tc.AckOwed():
-		c.arm(now) // it may be time for a rest from now on
+		c.arm(c.latest) // it may be time for a rest from now on
 	case c.held != heldNot:
-		c.drive(now, tcp.OutputHoldBulk)
+		c.drive(c.latest, tcp.OutputHoldBulk)
 	default:
-		c.drive(now, tcp.OutputAll)
+		c.drive(c.latest, tcp.OutputAll)
 	}
 }
 
