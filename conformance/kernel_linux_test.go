@@ -122,6 +122,44 @@ func TestKernelDiverges(t *testing.T) {
 	}
 }
 
+// TestKernelLanguage holds that the kernel's player plays every form of the language.
+func TestKernelLanguage(t *testing.T) {
+	if !netnstest.RunWith(t, netnstest.Options{Tun: true}) {
+		return
+	}
+	o := Options{Workers: 8, Attempts: 4, Player: player.Config{StrictEnd: true, Scale: 3}}
+	for _, out := range RunAll(phraseFiles(t), kernel.Play, o, nil) {
+		if out.Err != nil {
+			t.Error(out.Err)
+		}
+	}
+}
+
+// TestKernelBites holds the same of the kernel as TestBites does of our stack.
+func TestKernelBites(t *testing.T) {
+	if !netnstest.RunWith(t, netnstest.Options{Tun: true}) {
+		return
+	}
+	list := bites()
+	var files []string
+	lines := make([]int, len(list))
+	for i := range list {
+		file, line := list[i].write(t, i)
+		files, lines[i] = append(files, file), line
+	}
+	outs := RunAll(files, kernel.Play, Options{Workers: 8, Player: player.Config{StrictEnd: true, Scale: 3}}, nil)
+	for i, o := range outs {
+		for range 5 { // a busy machine gives no verdict
+			var f *player.Failure
+			if !errors.As(o.Err, &f) || f.Kind != player.Slow && f.Lag < 4*time.Millisecond {
+				break
+			}
+			o = Run(files[i], kernel.Play, Options{Player: player.Config{StrictEnd: true, Scale: 3}})
+		}
+		list[i].judge(t, o.Err, lines[i])
+	}
+}
+
 // TestKernelPrivate holds that a script's namespace begins afresh, whatever another
 // script or the machine has set.
 func TestKernelPrivate(t *testing.T) {

@@ -38,6 +38,8 @@ type Stack struct {
 	secret  tcp.Secret
 	dns     *dnsclient.Client
 
+	tcp atomic.Pointer[tcp.Config] // see SetTCP; what it points at is never written
+
 	table      table
 	conns      connList
 	listeners  listeners
@@ -90,6 +92,7 @@ func New(cfg *Config) (*Stack, error) {
 		echoLimit:  rateLimit{interval: echoInterval, burst: echoBurst},
 	}
 	s.outgoing.New = func() any { return new(outgoing) }
+	s.SetTCP(cfg.TCP)
 	if err := s.drawSecrets(); err != nil {
 		return nil, err
 	}
@@ -107,6 +110,11 @@ func New(cfg *Config) (*Stack, error) {
 	s.start()
 	return s, nil
 }
+
+// SetTCP changes what connections begin with: cfg takes the place of Config.TCP, as a
+// whole, for those that are opened or whose SYN arrives from now on. It may be called
+// at any time and from any goroutine; connections that exist keep what they began with.
+func (s *Stack) SetTCP(cfg tcp.Config) { s.tcp.Store(&cfg) }
 
 // drawSecrets reads all the randomness that the stack ever takes from its source.
 func (s *Stack) drawSecrets() error {

@@ -80,7 +80,7 @@ func defaultKeepAlive() tcp.KeepAlive {
 
 // tcpConfig returns what a connection along p is made with.
 func (s *Stack) tcpConfig(p *path, f *flow, o *tcpOptions) tcp.Config {
-	cfg := s.cfg.TCP
+	cfg := *s.tcp.Load()
 	cfg.LocalPort, cfg.RemotePort = f.localPort, f.remotePort
 	cfg.MSS = s.mtu(p) - ipTCPHeaders
 	cfg.MaxGSO, cfg.Memory = 0, s.mem

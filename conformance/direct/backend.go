@@ -195,7 +195,7 @@ func (b *backend) Await(done <-chan struct{}, until time.Duration) bool {
 	}
 }
 
-// Sysctl changes what sockets are made with from now on.
+// Sysctl changes what sockets and connections begin with from now on.
 func (b *backend) Sysctl(name, value string) error {
 	known, err := b.settings.Apply(sysctl.Assignment{Name: name, Value: value})
 	if err != nil {
@@ -203,6 +203,12 @@ func (b *backend) Sysctl(name, value string) error {
 	}
 	if !known {
 		return fmt.Errorf("no sysctl that our stack is told")
+	}
+	var cfg direct.Config
+	notes := configure(&cfg, &b.settings, []sysctl.Assignment{{Name: name, Value: value}})
+	b.stack.SetTCP(cfg.TCP)
+	if len(notes) > 0 {
+		return errors.New(notes[0])
 	}
 	return nil
 }

@@ -44,13 +44,14 @@ func Play(p *player.Plan, cfg player.Config) (res player.Result, err error) {
 // backend is the kernel as a player.Backend. Its methods run on the thread that is in
 // the namespace, except those that player.Backend says may run elsewhere.
 type backend struct {
-	start time.Time
-	tun   int
-	wake  int // an eventfd, written when a call on another goroutine is done
-	queue []player.Sent
-	buf   []byte
-	notes []string
-	cc    string // the congestion control that each socket is given, or empty
+	start   time.Time
+	started time.Time // the same, by the wall clock alone, which timestamps are taken from
+	tun     int
+	wake    int // an eventfd, written when a call on another goroutine is done
+	queue   []player.Sent
+	buf     []byte
+	notes   []string
+	cc      string // the congestion control that each socket is given, or empty
 
 	closed atomic.Bool // by Close
 	stuck  atomic.Bool // a call that should not block has
@@ -80,6 +81,7 @@ func newBackend(p *player.Plan) (*backend, error) {
 	}
 	prioritize()
 	b.start = time.Now()
+	b.started = b.start.Round(0)
 	return b, nil
 }
 

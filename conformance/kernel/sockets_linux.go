@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"time"
@@ -155,9 +156,28 @@ func (b *backend) Recv(fd int, p [][]byte, controlLen, flags int) (r player.Rece
 		return r, errno(err)
 	}
 	for _, m := range msgs {
+		b.fromStart(&m)
 		r.Control = append(r.Control, player.Control{Level: int(m.Header.Level), Type: int(m.Header.Type), Data: m.Data})
 	}
 	return r, nil
+}
+
+// fromStart makes the stamps of a struct scm_timestamping count from the backend's
+// start.
+func (b *backend) fromStart(m *unix.SocketControlMessage) {
+	if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_TIMESTAMPING && m.Header.Type != unix.SCM_TIMESTAMPNS {
+		return
+	}
+	const stamp = 16 // a struct timespec
+	for d := m.Data; len(d) >= stamp; d = d[stamp:] {
+		sec, nsec := binary.LittleEndian.Uint64(d), binary.LittleEndian.Uint64(d[8:])
+		if sec == 0 && nsec == 0 {
+			continue // not there
+		}
+		at := time.Unix(int64(sec), int64(nsec)).Sub(b.started)
+		binary.LittleEndian.PutUint64(d, uint64(at/time.Second))
+		binary.LittleEndian.PutUint64(d[8:], uint64(at%time.Second))
+	}
 }
 
 func (b *backend) Shutdown(fd, how int) error { return errno(unix.Shutdown(fd, how)) }

@@ -79,7 +79,8 @@ type Sockets interface {
 	TCPInfo(fd int) (map[string]int64, error)
 }
 
-// Control is a control message.
+// Control is a control message. The times in one that is received count from when the
+// backend was made, as Now does.
 type Control struct {
 	Level, Type int
 	Data        []byte

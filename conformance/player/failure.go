@@ -42,6 +42,24 @@ func (f *Failure) Doubtful() bool {
 	return f.Kind == Timing || f.Kind == Slow || f.Lag > doubt
 }
 
+// tolerated notes a mismatch that --non_fatal excuses, and reports whether it does.
+func (r *run) tolerated(k Kind, text string) bool {
+	switch k {
+	case Mismatch, Timing:
+		if r.event.Packet == nil && !r.plan.NonFatalCalls || r.event.Packet != nil && !r.plan.NonFatalPackets {
+			return false
+		}
+	case Call:
+		if !r.plan.NonFatalCalls {
+			return false
+		}
+	default:
+		return false
+	}
+	r.res.Notes = append(r.res.Notes, fmt.Sprintf("line %d: %v, which is not fatal: %s", r.event.Pos.Line, k, text))
+	return true
+}
+
 const doubt = 4 * time.Millisecond
 
 func (f *Failure) Error() string {

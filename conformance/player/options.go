@@ -18,20 +18,23 @@ type Plan struct {
 	Script   *script.Script
 	Settings *sysctl.Settings // what the shell lines before the events ask for
 
-	IPv6       bool // packets are IPv6
-	Mapped     bool // sockets are IPv6, packets IPv4 (RFC 4291, section 2.5.5.2)
-	Local      netip.Prefix
-	Remote     netip.Addr
-	Gateway    netip.Addr
-	BindPort   uint16 // where bind(…, ..., ...) binds
-	ConnPort   uint16 // where connect(…, ..., ...) connects
-	MTU        int
-	Tolerance  time.Duration
-	Percent    float64 // of the time since the event before
-	TSTick     time.Duration
-	Strict     bool // segment boundaries are compared
-	Defines    map[string]string
-	initScript string
+	IPv6      bool // packets are IPv6
+	Mapped    bool // sockets are IPv6, packets IPv4 (RFC 4291, section 2.5.5.2)
+	Local     netip.Prefix
+	Remote    netip.Addr
+	Gateway   netip.Addr
+	BindPort  uint16 // where bind(…, ..., ...) binds
+	ConnPort  uint16 // where connect(…, ..., ...) connects
+	MTU       int
+	Tolerance time.Duration
+	Percent   float64 // of the time since the event before
+	TSTick    time.Duration
+	Strict    bool // segment boundaries are compared
+	// NonFatalPackets and NonFatalCalls make notes of mismatches, after which the
+	// script goes on.
+	NonFatalPackets, NonFatalCalls bool
+	Defines                        map[string]string
+	initScript                     string
 }
 
 // Prepare reads a script's options and set-up lines. The error names the option that
@@ -109,11 +112,34 @@ func (p *Plan) option(o script.Option, version *string, given map[string]string)
 		p.Defines[name] = value
 	case "init_scripts":
 		p.initScript = o.Value
+	case "non_fatal":
+		for kind := range strings.SplitSeq(o.Value, ",") {
+			switch kind {
+			case "packet":
+				p.NonFatalPackets = true
+			case "syscall":
+				p.NonFatalCalls = true
+			default:
+				return fmt.Errorf("expected packet, syscall or both with a comma, found %q", kind)
+			}
+		}
 	default:
-		// The rest (wire mode, devices, speed, verbosity, plug-ins) says how another
-		// tool runs, not what the stack does.
+		if !ofTheTool(o.Name) {
+			p.Settings.Notes = append(p.Settings.Notes, fmt.Sprintf("line %d: the option --%s is not known here", o.Pos.Line, o.Name))
+		}
 	}
 	return err
+}
+
+// ofTheTool tells whether an option says how another tool runs, and not what the stack
+// does or how it is judged.
+func ofTheTool(name string) bool {
+	switch name {
+	case "code_command", "code_format", "code_sockopt", "debug", "dry_run", "so_filename", "so_flags", "speed", "verbose", "persistent_tun_dev",
+		"send_omit_free", "use_pcap", "tcp_ts_ecr_scaled", "mss":
+		return true
+	}
+	return strings.HasPrefix(name, "wire_")
 }
 
 func (p *Plan) addresses(version string, given map[string]string) error {
