@@ -6,65 +6,139 @@ import (
 	"github.com/netduet/netduet/clock"
 )
 
+// ackNews is what one acknowledgement told.
+type ackNews struct {
+	una       Seq    // SND.UNA before it
+	fack      Seq    // highest that was known to have arrived before it
+	inFlight  int    // segments in flight before it
+	delivered uint64 // segments delivered before it
+	lost      uint64 // segments taken for lost before it
+
+	advanced  bool // SND.UNA moved
+	dataAcked bool // whole segments were acknowledged
+	repeated  bool // some of them had been sent again
+	sacked    bool // SACK told of something new
+	data      bool // the segment carries data
+	update    bool // it brought a window
+	original  bool // something arrived that was sent only once, before recovery began
+	reneged   bool // the next segment expected was reported once
+	dsack     bool // the peer got something twice that we sent twice
+	dsackTLP  bool // and it was the tail loss probe
+	ece       bool // it echoes congestion experienced (RFC 3168)
+	lostAgain bool // a retransmission was found to be lost
+	setTimer  bool // the retransmission timer begins anew
+	dup       bool // a duplicate ACK (RFC 5681, section 2)
+
+	// When the first and the last of what newly arrived and was sent only once were
+	// sent: cumulatively acknowledged, and by SACK. 0: nothing.
+	firstAcked, lastAcked, firstSacked, lastSacked clock.Time
+	// reord is the lowest of it that was overtaken, if reordered.
+	reord     Seq
+	reordered bool
+}
+
+func (n *ackNews) overtaken(seq Seq) {
+	if !n.reordered || seq.Less(n.reord) {
+		n.reord, n.reordered = seq, true
+	}
+}
+
 // inputACK is the processing of SEG.ACK in synchronised states (RFC 9293, section
-// 3.10.7.4, fifth). It reports whether the segment's text may be looked at.
+// 3.10.7.4, fifth). It reports whether the segment's text may be looked at. Its order
+// is Linux's, as it shows in what is sent: the window, SACK, what is acknowledged,
+// D-SACK, the tail loss probe, loss recovery, the timer, the congestion window.
 func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 	if c.sndNxt.Less(seg.Ack) || seg.Ack.Less(c.sndUna.Add(-c.maxWnd)) {
 		// Never sent, or too old to be true (RFC 5961, section 5.2).
 		c.challengeACK(now)
 		return false
 	}
-	flight := c.inFlight()
-	una, window := c.sndUna, c.sndWnd
-	wasFast := c.recovery == recoveryFast
-	c.news = ackNews{}
-	c.rack.repeated = false
-	delivered, held := c.delivered, c.sackedOut+c.renoSacked
-	lost := c.stats.lost
-	c.probes = 0
-	if !seg.Ack.Less(c.sndUna) {
-		c.updateWindow(seg)
+	window, outstanding, delivered := c.sndWnd, c.packetsOut, c.delivered
+	c.news = ackNews{
+		una: c.sndUna, fack: c.fack(), inFlight: c.inFlight(), delivered: c.stats.deliveredSegs, lost: c.lostSegs,
+		advanced: c.sndUna.Less(seg.Ack), data: seg.Len() > 0, ece: c.ecn.on && seg.Flags.Has(ECE),
 	}
-	rtt := c.ackRanges(now, seg)
-	sacked := c.useSACK && seg.Options.NSACK > 0 && c.applySACK(now, seg)
-	acked := c.sndUna.Sub(una)
-	acknowledged := acked
-	if acked > 0 {
-		c.backoff, c.tries, c.stalledSince = 0, 0, 0
-		c.dupAcks = 0
-		c.events |= EventWritable
-	}
-	// RFC 5681, section 2: what counts as a duplicate.
-	// With SACK, RFC 6675, section 2, asks for nothing but news.
-	dup := acked == 0 && seg.Ack == c.sndUna && c.outstanding() > 0 &&
-		(sacked || !c.useSACK && seg.Len() == 0 && int(seg.Window)<<c.sndScale == window)
-	if c.useSACK && seg.Options.NSACK > 0 {
-		c.inputDSACK(seg)
-	}
-	c.tlpAcked(now, seg, acked, sacked)
-	c.news.delivered = max(acked+c.sackedOut+c.renoSacked-held, 0)
-	c.tryUndo(now, seg, acked)
-	c.recover(now, acked, dup)
-	if c.recovery == recoveryFast {
-		if !c.useSACK {
-			c.news.delivered = max(acked+c.renoSacked+c.sackedOut-held, 0)
+	n := &c.news
+	c.deferred = false
+	if seg.Ack.Less(c.sndUna) { // an old one, that may still tell something by SACK
+		if c.useSACK && seg.Options.NSACK > 0 && c.packetsOut > 0 {
+			c.applySACK(now, seg)
+			c.recover(now, seg)
 		}
-		c.prrUpdate(c.news.delivered, acked > 0 && c.stats.lost == lost)
+		return true
 	}
-	if wasFast {
-		// What SACK had told before is no progress of this acknowledgement.
-		acknowledged = min(acked, c.news.delivered)
+	c.probes = 0
+	n.update = c.updateWindow(seg)
+	acked := seg.Ack.Sub(c.sndUna)
+	if n.advanced {
+		c.tries, c.stalledSince = 0, 0
+		c.events |= EventWritable
+		c.advanceUna(now, seg.Ack)
 	}
-	if n := int(c.delivered - delivered); n > 0 || acked > 0 {
-		c.cc.OnAck(AckInfo{
-			Now: now, Acked: acknowledged, Delivered: n, RTT: rtt, InFlight: flight,
-			Limited:    c.usage.limits(c),
-			Recovering: c.recovery == recoveryFast, InFlightAfter: c.inFlight(),
-			TotalDelivered: c.delivered, Lost: int(c.rate.lost - c.rate.lostTold), Sample: c.rateSample(),
-		})
-		c.rate.lostTold = c.rate.lost
+	if c.useSACK && seg.Options.NSACK > 0 {
+		c.applySACK(now, seg)
 	}
-	if c.sndWnd > 0 && window == 0 && c.recovery == recoveryLoss && c.ranges.count > 0 {
+	if outstanding == 0 {
+		if n.dsack {
+			c.recover(now, seg)
+		}
+		c.tlpAcked(now, seg.Ack)
+	} else {
+		rtt := c.ackRanges(now, seg)
+		c.rackDSACK()
+		c.tlpAcked(now, seg.Ack)
+		if c.dubious() {
+			n.dup = !n.advanced && !n.data && !n.update && !n.dataAcked && !n.dsack
+			if n.dup {
+				c.stats.dupAcksIn++
+			}
+			c.recover(now, seg)
+		}
+		if n.setTimer {
+			c.armRetransmission(now)
+		}
+		c.congestion(now, acked, int(c.delivered-delivered), rtt)
+	}
+	c.windowReopened(now, window)
+	return c.finAcked(now)
+}
+
+// dubious reports whether an acknowledgement is more than progress.
+func (c *Conn) dubious() bool {
+	n := &c.news
+	return !n.data && !n.update && !n.dataAcked || n.sacked || n.dsack || n.ece || c.recovery != recoveryOpen
+}
+
+// congestion tells the controller what the acknowledgement brought.
+func (c *Conn) congestion(now clock.Time, acked, delivered int, rtt time.Duration) {
+	n := &c.news
+	segs := int(c.stats.deliveredSegs - n.delivered)
+	lost := int(c.lostSegs - n.lost)
+	reducing := c.reducing()
+	if reducing && !c.cc.OwnRecovery() {
+		c.prrUpdate(segs, n.advanced && lost == 0)
+	}
+	grow := n.dataAcked || c.reordering > c.initialReordering && n.sacked
+	info := AckInfo{
+		Now: now, Acked: acked, Delivered: delivered, RTT: rtt, InFlight: n.inFlight * c.payloadMSS(),
+		Limited: c.usage.limits(c), Recovering: reducing, InFlightAfter: c.inFlight() * c.payloadMSS(),
+		TotalDelivered: c.delivered, Lost: int(c.rate.lost - c.rate.lostTold), Sample: c.rateSample(),
+	}
+	c.rate.lostTold = c.rate.lost
+	if grow && !reducing {
+		info.Segments = segs
+	}
+	if acked > 0 || delivered > 0 {
+		c.cc.OnAck(info)
+	}
+	c.updateBurst()
+}
+
+// windowReopened follows an acknowledgement that came when the peer's window was
+// what it was before.
+func (c *Conn) windowReopened(now clock.Time, before int) {
+	opened := c.sndWnd > 0 && before == 0
+	if opened && c.recovery == recoveryLoss && c.ranges.count > 0 {
 		// What was repeated into the closed window was dropped there, and the timer may
 		// be minutes away by now.
 		for i := range c.ranges.count {
@@ -72,28 +146,19 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 				c.markLost(r)
 			}
 		}
-		c.rtxAt = now.Add(c.rtt.timeout(0))
+		c.repeat = repeatLost
+		c.setTimer(timerRetransmit, now.Add(c.rtt.timeout(0)))
 	}
-	if c.limited && c.limitedEnd.LessEq(c.sndUna) {
-		c.limited = false
+	if opened && c.ranges.count == 0 {
+		c.backoff = 0
 	}
-	if acked > 0 {
-		c.rtxAt = clock.Never
-		if c.ranges.count > 0 {
-			c.rtxAt = now.Add(c.rtt.timeout(0)) // RFC 6298, rule 5.3
-		}
-	}
-	if c.sndWnd > 0 && window == 0 || acked > 0 {
+	if opened || c.news.advanced {
 		// Whatever trouble there was is over; the next begins its own count.
 		c.probeAt, c.probesSince = clock.Never, 0
-		c.backoff, c.stalledSince = 0, 0
+		c.stalledSince = 0
 	} else if c.probeAt != clock.Never {
 		c.probeAt = c.probeAfter(now) // counted from the answer, as in Linux
 	}
-	if acked > 0 || c.recovery != recoveryOpen || c.sackedOut > 0 {
-		c.armTLP(now)
-	}
-	return c.finAcked(now)
 }
 
 // setWindow takes the peer's window without looking at its age.
@@ -106,48 +171,22 @@ func (c *Conn) setWindow(seg *Segment) {
 	c.sndWl1, c.sndWl2 = seg.Seq, seg.Ack
 }
 
-// updateWindow takes the peer's window unless a newer segment has told it.
-func (c *Conn) updateWindow(seg *Segment) {
+// updateWindow takes the peer's window unless a newer segment has told it, and
+// reports whether it did.
+func (c *Conn) updateWindow(seg *Segment) bool {
 	// Of two segments with the same numbers the one with the smaller window is the
 	// older, as a window does not shrink: overtaken, it must not narrow the window
 	// again (as Linux has it, where RFC 9293 takes either). A closed one is believed.
 	if c.sndWl1.Less(seg.Seq) || c.sndUna.Less(seg.Ack) ||
 		c.sndWl1 == seg.Seq && (c.sndWl2.Less(seg.Ack) || seg.Window == 0 || int(seg.Window)<<c.sndScale > c.sndWnd) {
 		c.setWindow(seg)
+		return true
 	}
+	return false
 }
 
-// ackRanges takes what SEG.ACK covers off the record, and returns the sample of
-// the round-trip time that it gives, or 0.
-func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
-	ack := seg.Ack
-	if ack.LessEq(c.sndUna) {
-		return 0
-	}
-	var first clock.Time // oldest transmission covered that was sent only once (Karn)
-	ambiguous := false
-	for c.ranges.count > 0 {
-		r := c.ranges.at(0)
-		if ack.LessEq(r.seq) {
-			break
-		}
-		if r.flags&rangeSacked == 0 {
-			c.delivers(now, seg, r, minSeq(ack, r.end))
-		}
-		c.forget(r, minSeq(ack, r.end).Sub(r.seq))
-		switch {
-		case r.flags&rangeEver != 0:
-			ambiguous = true
-		case r.flags&rangeSacked == 0 && first == 0:
-			first = r.sentAt
-		}
-		if ack.Less(r.end) {
-			r.seq = ack
-			break
-		}
-		c.ranges.popFront()
-	}
-	c.ranges.trim()
+// advanceUna moves SND.UNA; the records follow in ackRanges.
+func (c *Conn) advanceUna(now clock.Time, ack Seq) {
 	c.stats.bytesAcked += uint64(ack.Sub(c.sndUna))
 	c.sndUna = ack
 	if c.urgent.sending && c.urgent.up.LessEq(ack) {
@@ -161,17 +200,134 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 	if c.sndSml.Less(ack) {
 		c.sndSml = ack
 	}
-	var rtt time.Duration
-	switch {
-	case first != 0 && !ambiguous:
-		rtt = max(now.Sub(first), 1)
-	default:
-		rtt = c.timestampRTT(now, seg)
+}
+
+// ackRanges takes what SND.UNA covers off the record, samples the round-trip time
+// and returns what the congestion controller shall know of it, or 0.
+func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
+	n := &c.news
+	segs := 0
+	held := c.sackedOut
+	whole := true
+	for c.ranges.count > 0 {
+		r := c.ranges.at(0)
+		end := r.end
+		left := r.segs
+		if c.sndUna.Less(end) { // only a part of it
+			if c.sndUna.LessEq(r.seq) {
+				break
+			}
+			whole = false
+			if r.segs == 1 { // not a whole segment: nothing is delivered by that
+				r.seq = c.sndUna
+				break
+			}
+			end = c.sndUna
+			rest := r.end.Sub(end)
+			if c.finSent && r.end == c.sndNxt && rest > 1 {
+				rest-- // the FIN goes along
+			}
+			left -= min(c.pieces(rest, r), left)
+		}
+		switch {
+		case r.flags&rangeEver != 0:
+			n.repeated = true
+		case r.flags&rangeSacked == 0:
+			n.lastAcked = r.sentAt
+			if n.firstAcked == 0 {
+				n.firstAcked = r.sentAt
+			}
+			if r.seq.Less(n.fack) {
+				n.overtaken(r.seq)
+			}
+			if end.LessEq(c.highSeq) {
+				n.original = true
+			}
+		}
+		if r.flags&rangeSacked == 0 {
+			c.rateDelivered(r)
+			c.delivered += uint64(end.Sub(r.seq))
+			if c.useSACK {
+				c.stats.deliveredSegs += uint64(left)
+				c.noteCE(int(left))
+				if !c.echoedBefore(seg, r) {
+					c.rackAdvance(now, r, end)
+				}
+			}
+		}
+		c.drop(r, int(left))
+		segs += int(left)
+		if end != r.end {
+			r.seq, r.segs = end, r.segs-left
+			break
+		}
+		c.ranges.popFront()
 	}
-	if rtt > 0 {
-		c.rtt.sample(rtt)
+	c.ranges.trim()
+	n.dataAcked = segs > 0
+	if c.ranges.count > 0 && c.ranges.at(0).flags&rangeSacked != 0 {
+		n.reneged = true
+	}
+	rtt := c.sampleRTT(now, seg, segs, whole && held == 0)
+	if segs > 0 {
+		n.setTimer = true
+		if !c.useSACK {
+			c.removeDupAcks(segs)
+			if n.repeated {
+				n.original = false // the ACK may be of either copy
+			}
+		} else if n.reordered && n.reord.Less(n.fack) {
+			c.noteReordering(n.reord)
+		}
+	} else if c.ranges.count > 0 && rtt > 0 && n.firstSacked != 0 && n.firstSacked.Before(c.ranges.at(0).sentAt) {
+		// Nothing sent after the segment that everything waits for has arrived: that one is
+		// not late yet.
+		n.setTimer = true
 	}
 	return rtt
+}
+
+// drop takes segs segments of r out of the counts.
+func (c *Conn) drop(r *sentRange, segs int) {
+	c.packetsOut -= segs
+	if r.flags&rangeSacked != 0 {
+		c.sackedOut -= segs
+	}
+	if r.flags&rangeLost != 0 {
+		c.lostOut -= segs
+	}
+	if r.flags&rangeRetrans != 0 {
+		c.retransOut -= segs
+	}
+}
+
+// sampleRTT feeds the estimator with what the acknowledgement in hand measured (RFC
+// 6298, section 3, and 7323, section 4): the time of what was sent only once, or
+// else the timestamp's. Without either, a backoff of the timer remains (Karn's
+// algorithm, RFC 6298, section 5.7). It returns what the controller shall know: the
+// time of the newest segment, which a delayed ACK did not lengthen.
+func (c *Conn) sampleRTT(now clock.Time, seg *Segment, segs int, whole bool) time.Duration {
+	n := &c.news
+	var rtt, cc time.Duration
+	if n.firstAcked != 0 && !n.repeated {
+		rtt, cc = max(now.Sub(n.firstAcked), 1), max(now.Sub(n.lastAcked), 1)
+	}
+	if n.firstSacked != 0 {
+		if rtt == 0 {
+			rtt = max(now.Sub(n.firstSacked), 1)
+		}
+		cc = max(now.Sub(n.lastSacked), 1)
+	}
+	if rtt == 0 && segs > 0 {
+		rtt = c.timestampRTT(now, seg)
+		cc = rtt
+	}
+	if rtt == 0 {
+		return 0
+	}
+	c.rtt.sample(rtt, cc, c.sndUna, c.sndNxt)
+	c.backoff = 0
+	return cc
 }
 
 // timestampRTT is the round-trip time that the echoed timestamp tells, or 0 (RFC
@@ -187,202 +343,15 @@ func (c *Conn) timestampRTT(now clock.Time, seg *Segment) time.Duration {
 	return max(time.Duration(ms)*time.Millisecond, time.Millisecond)
 }
 
-// ackNews is what one acknowledgement told, for loss recovery.
-type ackNews struct {
-	original bool // something arrived that was sent only once, before recovery began
-	dsack    bool // the peer got something twice that we sent twice
-	dsackTLP bool // and it was the tail loss probe
-	// delivered is how many bytes it newly has, duplicate ACKs standing for segments
-	// where there is no SACK.
-	delivered int
+// echoedBefore reports whether the timestamp of an acknowledgement of r, which was
+// sent again, is older than that: then it is of the original (RFC 3522).
+func (c *Conn) echoedBefore(seg *Segment, r *sentRange) bool {
+	return r.flags&rangeEver != 0 && c.echoes(seg) && int32(seg.Options.TSEcr-c.tsNow(r.sentAt)) < 0
 }
 
-// delivers takes notice of a range that was not known to have arrived until now.
-func (c *Conn) delivers(now clock.Time, seg *Segment, r *sentRange, end Seq) {
-	if r.flags&rangeEver == 0 && end.LessEq(c.highSeq) {
-		c.news.original = true
-	}
-	if c.useSACK {
-		c.rackDelivered(now, seg, r, end)
-	}
-}
-
-// forget takes the first n bytes of r out of the counts, as delivered.
-func (c *Conn) forget(r *sentRange, n int) {
-	if r.flags&rangeSacked != 0 {
-		c.sackedOut -= n
-	} else {
-		c.rateDelivered(r)
-		c.delivered += uint64(n)
-		c.stats.deliveredSegs += uint64(c.segments(n))
-	}
-	if r.flags&rangeLost != 0 {
-		c.lostOut -= n
-	}
-	if r.flags&rangeRetrans != 0 {
-		c.retransOut -= n
-	}
-}
-
-// applySACK marks what the blocks report (RFC 2018, section 5). A block that lies
-// is ignored: only what was sent and is outstanding can be marked. It reports
-// whether anything was news.
-func (c *Conn) applySACK(now clock.Time, seg *Segment) bool {
-	before := c.sackedOut
-	// What we sent consists of segments, and blocks of honest peers end where those do;
-	// a few of them may have been cut otherwise on the way.
-	limit := 2*c.outstanding()/c.payloadMSS() + 64
-	for _, block := range seg.Options.SACK[:seg.Options.NSACK] {
-		if !block.Left.Less(block.Right) || block.Left.Less(c.sndUna) || c.sndNxt.Less(block.Right) ||
-			block.Left.LessEq(seg.Ack) {
-			continue
-		}
-		i := c.ranges.find(block.Left)
-		for i < c.ranges.count {
-			r := c.ranges.at(i)
-			if block.Right.LessEq(r.seq) {
-				break
-			}
-			if r.flags&rangeSacked != 0 {
-				i++
-				continue
-			}
-			left, right := r.seq.Less(block.Left), block.Right.Less(r.end)
-			if (left || right) && c.ranges.count >= limit {
-				i++
-				continue
-			}
-			if left {
-				c.ranges.split(i, block.Left)
-				i++
-			}
-			if right {
-				c.ranges.split(i, block.Right)
-			}
-			c.delivers(now, seg, c.ranges.at(i), c.ranges.at(i).end)
-			c.markSacked(c.ranges.at(i))
-			i++
-		}
-	}
-	if c.sackedOut == before {
-		return false
-	}
-	c.deliveredAt = now
-	return true
-}
-
-func (c *Conn) markSacked(r *sentRange) {
-	n := r.len()
-	c.rateDelivered(r)
-	c.delivered += uint64(n)
-	c.stats.deliveredSegs += uint64(c.segments(n))
-	c.sackedOut += n
-	if r.flags&rangeLost != 0 {
-		c.lostOut -= n
-	}
-	if r.flags&rangeRetrans != 0 {
-		c.retransOut -= n
-	}
-	r.flags = r.flags&^(rangeLost|rangeRetrans) | rangeSacked
-}
-
-// markLost takes r for lost: it is to be sent again, and counts as out of the
-// network.
-func (c *Conn) markLost(r *sentRange) {
-	n := r.len()
-	if r.flags&rangeRetrans != 0 {
-		r.flags &^= rangeRetrans
-		c.retransOut -= n
-	}
-	if r.flags&rangeLost == 0 {
-		r.flags |= rangeLost
-		c.lostOut += n
-		c.rate.lost += uint64(n)
-		c.stats.lost++
-	}
-	if r.seq.Less(c.retransHint) {
-		c.retransHint = r.seq
-	}
-}
-
-// recover runs the loss recovery that an acknowledgement may begin, further or
-// end: RFC 8985 with SACK, RFC 6582 without.
-func (c *Conn) recover(now clock.Time, acked int, dup bool) {
-	if dup {
-		c.dupAcks++
-		c.stats.dupAcksIn++
-	}
-	if !c.useSACK {
-		c.countRenoSACK(acked, dup)
-	}
-	if c.recovery >= recoveryFast && !c.sndUna.Less(c.highSeq) {
-		// Without SACK, duplicates of the last retransmission could begin another
-		// recovery; RFC 6582, section 4, leaves it only when more than the recovery
-		// point is acknowledged, as long as there is more.
-		if c.useSACK || c.highSeq.Less(c.sndUna) || c.outstanding() == 0 || c.recovery == recoveryLoss {
-			if c.recovery == recoveryFast {
-				c.cc.OnRecovered(now)
-			}
-			c.rackRecovered()
-			c.recovery = recoveryOpen
-			c.dupAcks, c.renoSacked = 0, 0
-		}
-	}
-	if c.useSACK {
-		c.rackDSACK()
-		c.rackDetect(now)
-	}
-	if c.guarded && c.highSeq.Less(c.sndUna) {
-		c.guarded = false
-	}
-	switch c.recovery {
-	case recoveryOpen, recoveryDisorder:
-		if !c.useSACK && c.dupAcks >= dupThresh && !c.guarded { // RFC 5681, section 3.2
-			c.markHeadLost()
-		}
-		switch {
-		case c.lostOut > 0:
-			c.enterFast(now)
-		case c.sackedOut+c.renoSacked > 0:
-			c.recovery = recoveryDisorder
-		default:
-			c.recovery = recoveryOpen
-		}
-	case recoveryFast:
-		if !c.useSACK && acked > 0 && c.sndUna.Less(c.highSeq) { // a partial acknowledgement: RFC 6582, section 3.2, step 3
-			c.markHeadLost()
-		}
-	case recoveryLoss:
-		// All was marked at the timeout and leaves as the window opens.
-	}
-}
-
-// countRenoSACK lets duplicate ACKs stand for segments that left the network.
-func (c *Conn) countRenoSACK(acked int, dup bool) {
-	if acked > 0 && c.renoSacked > 0 {
-		// One segment filled the hole; the others are those that were counted.
-		c.renoSacked = max(c.renoSacked-max(acked-c.sndMSS, 0), 0)
-		if c.recovery < recoveryFast {
-			c.renoSacked = 0
-		}
-	}
-	if dup {
-		c.renoSacked += c.sndMSS
-	}
-	c.renoSacked = max(min(c.renoSacked, c.outstanding()-c.lostOut-c.sndMSS), 0)
-}
-
-// markHeadLost marks the first segment that is outstanding.
-func (c *Conn) markHeadLost() {
-	if c.ranges.count == 0 {
-		return
-	}
-	if c.ranges.at(0).len() > c.payloadMSS() {
-		c.ranges.split(0, c.ranges.at(0).seq.Add(c.payloadMSS()))
-	}
-	if r := c.ranges.at(0); r.flags&(rangeLost|rangeSacked) == 0 {
-		c.markLost(r)
-	}
+// echoes reports whether the segment echoes a timestamp of ours.
+func (c *Conn) echoes(seg *Segment) bool {
+	return c.useTS && seg.Options.HasTS && seg.Options.TSEcr != 0
 }
 
 // finAcked moves the state when our FIN is acknowledged.

@@ -92,6 +92,7 @@ func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
 		}
 		return 0, ErrWriteClosed
 	}
+	c.deferred = false
 	n := c.sndBuf.append(p[:min(len(p), c.writeRoom())])
 	c.tuning.noSpace = n < len(p)
 	return n, nil
@@ -201,15 +202,18 @@ func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) {
 	c.sndMSS = mss
 	c.cc.SetMSS(c.payloadMSS())
 	for i := range c.ranges.count {
-		r := c.ranges.at(i)
-		if r.flags&rangeSacked == 0 && r.len() > c.payloadMSS()+1 {
+		if r := c.ranges.at(i); int(r.size) > c.payloadMSS() {
 			c.markLost(r)
 		}
 	}
-	if c.lostOut > 0 && c.recovery < recoveryFast {
-		// The loss says nothing of congestion: it is repaired as after a timeout, without
-		// a reduction of the window (RFC 1191, section 6.5).
-		c.recovery, c.highSeq = recoveryLoss, c.sndNxt
+	if c.lostOut > c.retransOut {
+		c.repeat = repeatLost
+		if c.recovery < recoveryFast {
+			// The loss says nothing of congestion: it is repaired as after a timeout, without
+			// a reduction of the window (RFC 1191, section 6.5).
+			c.recovery, c.highSeq = recoveryLoss, c.sndNxt
+			c.undo.armed, c.frto = false, false
+		}
 	}
 }
 

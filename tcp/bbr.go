@@ -129,6 +129,9 @@ func (b *bbr) Init(now clock.Time, mss int) {
 // TakeOver begins with the other's window; BBR has no threshold.
 func (b *bbr) TakeOver(window, threshold int) { b.cwnd = window }
 
+// SetWindow is for those that do not govern recovery themselves.
+func (b *bbr) SetWindow(window, threshold int) {}
+
 func (b *bbr) SetMSS(mss int)    { b.mss = mss }
 func (b *bbr) Window() int       { return max(b.cwnd, b.mss) }
 func (b *bbr) Threshold() int    { return infiniteThreshold }
@@ -421,7 +424,7 @@ func (b *bbr) OnRecovered(now clock.Time) {
 
 // OnRestart is BBRHandleRestartFromIdle (section 5.4.1): pace at the rate that the
 // model knows, so that the window need not shrink.
-func (b *bbr) OnRestart(now clock.Time) {
+func (b *bbr) OnRestart(now, since clock.Time) {
 	b.idleStart = true
 	b.extraAckedAt, b.extraAckedDelivered = now, 0
 	switch {

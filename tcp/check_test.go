@@ -30,48 +30,65 @@ func (c *Conn) checkSending() error {
 	if c.sndNxt.Less(c.sndUna) {
 		return fmt.Errorf("SND.UNA %d behind SND.NXT %d", c.sndUna, c.sndNxt)
 	}
-	var sacked, lost, retrans int
+	var packets, sacked, lost, retrans int
 	next := c.sndUna
 	for i := range c.ranges.count {
 		r := c.ranges.at(i)
 		if r.seq != next {
 			return fmt.Errorf("range %d begins at %d, not %d", i, r.seq, next)
 		}
-		if r.len() <= 0 {
-			return fmt.Errorf("range %d is empty: [%d, %d)", i, r.seq, r.end)
+		if r.len() <= 0 || r.segs == 0 || r.size == 0 {
+			return fmt.Errorf("range %d is empty: [%d, %d), %d segments of %d", i, r.seq, r.end, r.segs, r.size)
+		}
+		if c.dataLen(r) > int(r.segs)*int(r.size) {
+			return fmt.Errorf("range %d: %d bytes are more than %d segments of %d", i, r.len(), r.segs, r.size)
 		}
 		next = r.end
+		segs := int(r.segs)
+		packets += segs
 		if r.flags&rangeSacked != 0 {
-			sacked += r.len()
-			if r.flags&(rangeLost|rangeRetrans) != 0 {
+			sacked += segs
+			if r.flags&rangeLost != 0 {
 				return fmt.Errorf("range %d is sacked and %b", i, r.flags)
 			}
 		}
 		if r.flags&rangeLost != 0 {
-			lost += r.len()
+			lost += segs
 			if r.flags&rangeRetrans == 0 && r.seq.Less(c.retransHint) {
 				return fmt.Errorf("range %d [%d, %d) waits for retransmission before the hint %d", i, r.seq, r.end, c.retransHint)
 			}
 		}
 		if r.flags&rangeRetrans != 0 {
-			retrans += r.len()
-			if r.flags&rangeLost == 0 {
-				return fmt.Errorf("range %d is retransmitted and not lost", i)
-			}
+			retrans += segs
+		}
+		if !c.useSACK && r.flags&rangeSacked != 0 {
+			return fmt.Errorf("range %d is sacked without SACK", i)
 		}
 	}
 	if next != c.sndNxt {
 		return fmt.Errorf("ranges end at %d, SND.NXT is %d", next, c.sndNxt)
 	}
-	if sacked != c.sackedOut || lost != c.lostOut || retrans != c.retransOut {
-		return fmt.Errorf("counted %d sacked, %d lost, %d retransmitted; the ranges say %d, %d, %d",
-			c.sackedOut, c.lostOut, c.retransOut, sacked, lost, retrans)
+	if !c.useSACK && sacked == 0 && c.sackedOut >= 0 && c.sackedOut <= c.packetsOut {
+		sacked = c.sackedOut // duplicate ACKs
+	}
+	if packets != c.packetsOut || sacked != c.sackedOut || lost != c.lostOut || retrans != c.retransOut {
+		return fmt.Errorf("counted %d, %d sacked, %d lost, %d retransmitted; the ranges say %d, %d, %d, %d",
+			c.packetsOut, c.sackedOut, c.lostOut, c.retransOut, packets, sacked, lost, retrans)
 	}
 	if limit := maxRanges + 2*c.outstanding()/minPayload + 65; c.ranges.count > limit {
 		return fmt.Errorf("%d ranges", c.ranges.count)
 	}
-	if c.renoSacked < 0 || c.renoSacked > c.outstanding() {
-		return fmt.Errorf("%d bytes taken for sacked of %d", c.renoSacked, c.outstanding())
+	timers := 0
+	for _, at := range []clock.Time{c.rtxAt, c.tlpAt, c.rackAt} {
+		if at != clock.Never {
+			timers++
+		}
+	}
+	if timers > 1 {
+		return fmt.Errorf("%d timers run for what is in flight", timers)
+	}
+	if len(c.rack.again)-c.rack.first > 2*maxRanges+c.ranges.count+128 {
+		return fmt.Errorf("%d repetitions on record", len(c.rack.again))
 	}
 	b := &c.sndBuf
 	if b.off < 0 || b.off >= ChunkSize || b.len < 0 {
@@ -113,7 +130,7 @@ func (c *Conn) checkSending() error {
 			return fmt.Errorf("SND.NXT %d behind the last byte %d", c.sndNxt, end)
 		}
 	}
-	if c.ranges.count > 0 && c.rtxAt == clock.Never {
+	if c.ranges.count > 0 && min(c.rtxAt, c.tlpAt, c.rackAt) == clock.Never {
 		return fmt.Errorf("%d bytes outstanding and no retransmission timer", c.outstanding())
 	}
 	return nil

@@ -68,10 +68,10 @@ func (c *Conn) waitsFor() uint8 {
 		return chronoIdle
 	case left > 0:
 		n := min(left, c.segmentSize())
-		if n > c.sndUna.Add(c.sndWnd).Sub(c.sndNxt) && c.inFlight()+n <= c.cwnd() {
+		if n > c.sndUna.Add(c.sndWnd).Sub(c.sndNxt) && c.inFlight() < c.cwnd() {
 			return chronoWindow
 		}
-	case c.tuning.noSpace && !c.limited:
+	case c.tuning.noSpace && !c.usage.limited:
 		return chronoBuffer
 	}
 	return chronoBusy

@@ -21,6 +21,8 @@ var (
 
 // Defaults and constants.
 const (
+	renegeDelay = 10 * time.Millisecond // least time until reported and missing data is taken for given up
+
 	// DefaultMSS is assumed of a peer that announces none (RFC 9293, section
 	// 3.7.1, for IPv4). minMSS bounds what a peer can force on us: tiny segments
 	// would multiply the work.
@@ -143,6 +145,14 @@ type Config struct {
 	// NoTailLossProbe leaves the loss of the last segments to the retransmission timer
 	// (RFC 8985, section 7).
 	NoTailLossProbe bool
+	// NoFRTO leaves the detection of spurious timeouts (RFC 5682) out.
+	NoFRTO bool
+	// NoIdleRestart keeps the congestion window as it is over times in which it is not
+	// used (RFC 2861; RFC 5681, section 4.1).
+	NoIdleRestart bool
+	// Reordering is for how many duplicate ACKs a segment may be late at first; 0 means
+	// 3 (RFC 5681, section 3.2). With SACK, time decides more than numbers do (RFC 8985).
+	Reordering int
 	// Controller makes the congestion controller; nil means NewCubic.
 	Controller func() Controller
 	// Memory lends buffer memory; nil takes it from the heap.
@@ -186,6 +196,13 @@ func (cfg *Config) memory() Memory {
 		return heap{}
 	}
 	return cfg.Memory
+}
+
+func (cfg *Config) reordering() uint16 {
+	if cfg.Reordering <= 0 {
+		return dupThresh
+	}
+	return uint16(min(cfg.Reordering, maxReordering))
 }
 
 // windowScale returns the shift count we announce: enough for MaxBuffer.

@@ -63,29 +63,36 @@ type Conn struct {
 
 	// Loss recovery.
 	ranges                                     rangeRing
-	sackedOut, lostOut, retransOut, renoSacked int // bytes; see inFlight
+	packetsOut, sackedOut, lostOut, retransOut int // segments; see inFlight
 	recovery                                   recoveryState
-	highSeq                                    Seq // SND.NXT when recovery began
+	highSeq                                    Seq // SND.NXT when the state was entered
+	highSacked                                 Seq // end of the highest range reported, if sackedOut
+	repeat                                     repeatMode
+	reordering, initialReordering              uint16 // extent, in segments
 	rack                                       rackState
 	prr                                        prrState
 	tlp                                        tlpState
 	undo                                       undoState
-	frto                                       frtoState
+	frto                                       bool // F-RTO is under way
+	noFRTO, noIdleRestart, noCollapse          bool
+	deferred                                   bool // a burst waits for the next acknowledgement
 	tlpOwed, tlpNew                            bool // a probe is to be sent; it is being sent as new data
 	noTLP                                      bool
-	guarded                                    bool // duplicate ACKs before highSeq prove nothing (RFC 6582, section 3.2, step 1)
 	news                                       ackNews
-	retransHint                                Seq // nothing before it is waiting for retransmission
-	dupAcks                                    int
-	delivered                                  uint64 // bytes known to have arrived
+	retransHint                                Seq        // nothing before it is waiting for retransmission
+	lossSince                                  clock.Time // first timeout of an episode; 0 if none
+	delivered                                  uint64     // bytes known to have arrived
+	lostSegs                                   uint64     // segments ever taken for lost
 	deliveredAt                                clock.Time
 	rate                                       rateEstimator
+	rateShown                                  uint64 // the last rate sample that may not be too low, bytes per second …
+	rateLimited                                bool   // … or the largest of those that may
 	pace                                       pacer
 	usage                                      windowUsage
+	ecn                                        ecnState
 	cc                                         Controller
-	cubic                                      cubic // what cc points to by default
-	limited                                    bool  // the congestion window held us back …
-	limitedEnd                                 Seq   // … until this is acknowledged
+	cubic                                      cubic  // what cc points to by default
+	burstRate                                  uint64 // bytes per second; see burst
 	rtt                                        rttEstimator
 	backoff                                    uint8
 	tries, synRetries, synLinear               uint8
@@ -160,16 +167,6 @@ const (
 	EventTimeWait
 )
 
-// recoveryState is the state of loss recovery, as Linux names them.
-type recoveryState uint8
-
-const (
-	recoveryOpen     recoveryState = iota // nothing suspicious
-	recoveryDisorder                      // duplicate ACKs or SACK blocks, not yet enough
-	recoveryFast                          // fast retransmit and fast recovery
-	recoveryLoss                          // after a timeout
-)
-
 func (c *Conn) init(cfg *Config, state State) {
 	c.Reset() // and not a composite literal, which would stand on the stack first
 	c.state = state
@@ -198,7 +195,8 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.finAt = clock.Never
 	c.rackAt = clock.Never
 	c.tlpAt = clock.Never
-	c.noTLP = cfg.NoTailLossProbe
+	c.noTLP, c.noFRTO, c.noIdleRestart = cfg.NoTailLossProbe, cfg.NoFRTO, cfg.NoIdleRestart
+	c.reordering, c.initialReordering = cfg.reordering(), cfg.reordering()
 	c.pace = pacer{at: clock.Never}
 	if cfg.Controller != nil {
 		c.cc = cfg.Controller()
@@ -214,7 +212,8 @@ func (c *Conn) init(cfg *Config, state State) {
 
 func (c *Conn) initSend(iss Seq) {
 	c.iss, c.sndUna, c.sndNxt, c.sndSml = iss, iss, iss, iss
-	c.retransHint, c.limitedEnd, c.rack.fack = iss, iss, iss
+	c.retransHint, c.highSeq, c.rack.next = iss, iss, iss
+	c.usage.end = iss
 	c.sndBuf.base = iss.Add(1)
 }
 
@@ -261,8 +260,10 @@ func (c *Conn) establish(now clock.Time, state State) {
 	if c.tries > 1 {
 		// RFC 6928, section 2: after several losses in the handshake, begin with one
 		// segment.
-		c.cc.OnTimeout(now, 0, false)
+		c.cc.SetWindow(c.payloadMSS(), c.cc.Threshold())
 	}
+	c.usage.stamp = now
+	c.updateBurst()
 	c.rtxAt = clock.Never
 	if c.ranges.count > 0 {
 		c.rtxAt = now.Add(c.rtt.timeout(0))
@@ -283,10 +284,10 @@ func (c *Conn) payloadMSS() int {
 // outstanding is the number of sequence numbers sent and not acknowledged.
 func (c *Conn) outstanding() int { return c.sndNxt.Sub(c.sndUna) }
 
-// inFlight estimates how many bytes are in the network ("pipe" in RFC 6675).
+// inFlight estimates how many segments are in the network ("pipe" in RFC 6675).
 // Duplicate ACKs stand for segments that left it when the peer has no SACK.
 func (c *Conn) inFlight() int {
-	return max(c.outstanding()-c.sackedOut-c.renoSacked-c.lostOut+c.retransOut, 0)
+	return max(c.packetsOut-c.sackedOut-c.lostOut+c.retransOut, 0)
 }
 
 // unsent is how many bytes were written and never sent.
@@ -320,7 +321,7 @@ func (c *Conn) die(err error) {
 // stopSending forgets everything that waits to be sent or acknowledged.
 func (c *Conn) stopSending() {
 	c.ranges.reset()
-	c.sackedOut, c.lostOut, c.retransOut, c.renoSacked = 0, 0, 0, 0
+	c.packetsOut, c.sackedOut, c.lostOut, c.retransOut = 0, 0, 0, 0
 	c.sndUna = c.sndNxt
 	c.synOwed, c.probeOwed, c.forced = false, false, false
 	c.rtxAt, c.probeAt, c.rackAt, c.tlpAt = clock.Never, clock.Never, clock.Never, clock.Never

@@ -16,6 +16,10 @@ type Controller interface {
 	// TakeOver is called once after Init when the controller replaces another one in a
 	// connection under way: it goes on from that one's window and threshold.
 	TakeOver(window, threshold int)
+	// SetWindow is told by the connection what the window and the threshold are to be:
+	// while a reduction is under way (proportional rate reduction), at its end, and
+	// after times in which the window was not used. One with OwnRecovery is not told.
+	SetWindow(window, threshold int)
 	// SetMSS tells a changed maximum segment size.
 	SetMSS(mss int)
 	// Window returns the congestion window: how many bytes may be in flight.
@@ -26,17 +30,20 @@ type Controller interface {
 	PacingRate() int64
 	// OnAck is called for each acknowledgement that brought news of delivery.
 	OnAck(a AckInfo)
-	// OnLoss is called once when loss recovery begins (RFC 5681, section 3.2).
+	// OnLoss is called once when the window is to be reduced, because of a loss (RFC
+	// 5681, section 3.2) or of ECN (RFC 3168, section 6.1.2): Threshold becomes what the
+	// window shall be, and SetWindow leads it there.
 	OnLoss(now clock.Time, inFlight int)
 	// OnTimeout is called when the retransmission timer found a loss (RFC 5681,
-	// section 3.1); first is false for the repeated timeouts of one episode.
+	// section 3.1); first is false for the repeated timeouts of one episode. inFlight is
+	// what is still taken to be in the network: the window becomes one segment more.
 	OnTimeout(now clock.Time, inFlight int, first bool)
 	// OnRecovered is called when everything that was outstanding at the loss has
 	// been acknowledged.
 	OnRecovered(now clock.Time)
-	// OnRestart is called before sending again after an idle period of at least one
-	// retransmission timeout (RFC 5681, section 4.1).
-	OnRestart(now clock.Time)
+	// OnRestart is called before sending when nothing is in flight; since is when
+	// something was last sent, or 0.
+	OnRestart(now, since clock.Time)
 	// OnUndo is called when the losses that the last OnLoss or OnTimeout reported
 	// turn out not to have been: window and threshold become at least what they were
 	// before the reduction (RFC 4015, section 3.4, as Linux has it). After an OnTimeout
@@ -51,6 +58,9 @@ type Controller interface {
 // AckInfo is what one acknowledgement brought.
 type AckInfo struct {
 	Now clock.Time
+	// Segments is how many segments were delivered, if the window may grow by them: 0
+	// while it is being reduced, and for what arrived out of order.
+	Segments int
 	// Acked is how many bytes the cumulative acknowledgement newly covered.
 	Acked int
 	// Delivered is how many bytes the peer newly holds, by SACK or cumulatively.
@@ -63,7 +73,7 @@ type AckInfo struct {
 	// during the last round trip: only then may the window grow (RFC 7661 gives the
 	// reasons).
 	Limited bool
-	// Recovering says that losses of an episode are still being repaired by fast
+	// Recovering says that the window is being reduced, or losses repaired by fast
 	// retransmission.
 	Recovering bool
 	// InFlightAfter is how many bytes are in flight now, before anything new is sent.
@@ -119,5 +129,9 @@ func ControllerByName(name string) func() Controller {
 // infiniteThreshold stands for a slow start without end (RFC 5681, section 3.1).
 const infiniteThreshold = 1 << 30
 
-// InitialWindow returns the initial congestion window of RFC 6928, section 2.
-func InitialWindow(mss int) int { return min(10*mss, max(2*mss, 14600)) }
+// initialSegments is the initial window of RFC 6928, section 2, without its bound in
+// bytes, which cuts it where segments are larger than an Ethernet's: as in Linux.
+const initialSegments = 10
+
+// InitialWindow returns the initial congestion window.
+func InitialWindow(mss int) int { return initialSegments * mss }

@@ -7,194 +7,189 @@ import (
 	"github.com/netduet/netduet/clock"
 )
 
-// Constants of RFC 9438, sections 4.1, 4.3 and 4.6.
+// Constants of RFC 9438, sections 4.1, 4.3 and 4.6; beta is Linux's 717/1024.
 const (
-	cubicC     = 0.4
-	cubicBeta  = 0.7
-	cubicAlpha = 3 * (1 - cubicBeta) / (1 + cubicBeta)
+	cubicC        = 0.4
+	cubicBetaNum  = 717
+	cubicBetaDen  = 1024
+	cubicFriendly = 15                    // 8/alpha of section 4.3, in whole numbers
+	cubicFirst    = 20                    // segments acknowledged for one more, at most, while W_max is not known
+	cubicPause    = 28 * time.Millisecond // the curve is not looked at again so soon for the same window
+	cubicSlowTime = time.Second           // round-trip times so soon after a reduction say nothing
 )
 
 // maxWindow bounds every congestion window; sequence numbers allow no more.
 const maxWindow = 1 << 30
 
-// cubicState is what a reduction changes and an undo brings back. Windows are in
-// segments, as in the RFC.
-type cubicState struct {
-	cwnd, ssthresh float64
-	wMax           float64 // window before the last reduction, less what fast convergence releases
-	cwndPrior      float64 // window before the last reduction
-	k              float64 // seconds from the epoch until the window is wMax again
-	wEst           float64 // window that Reno would have (section 4.3)
-	epoch          clock.Time
-	inEpoch        bool
-	afterTimeout   bool
+// cubicEpoch is the curve of RFC 9438. Windows are in segments, as in the RFC.
+type cubicEpoch struct {
+	wMax    int     // window before the last reduction, less what fast convergence releases; 0: none
+	origin  int     // the plateau of the curve
+	k       float64 // seconds from the epoch until the window is there
+	reno    int     // window that Reno would have (section 4.3)
+	acked   int     // segments acknowledged towards its next increase
+	epoch   clock.Time
+	inEpoch bool
+	count   int        // segments acknowledged for one more
+	last    int        // the window when count was computed …
+	lastAt  clock.Time // … and when
 }
 
-// cubic is CUBIC (RFC 9438) with HyStart++ (RFC 9406) in slow start.
+// cubic is CUBIC (RFC 9438), computed in whole segments as Linux does, so that its
+// window is the same number.
 type cubic struct {
-	cubicState
-	mss     int
-	prior   cubicState // before the last reduction
-	undo    bool       // prior is set
-	srtt    time.Duration
-	lastAck clock.Time
-	slow    hystart
+	renoWindow
+	cubicEpoch
+	prior     cubicEpoch // before the last reduction
+	undo      bool       // prior is set
+	minRTT    time.Duration
+	hystart   hystart
+	hystartPP hystartPP
+	plusPlus  bool // RFC 9406's is the one that counts
+	cssAcked  int  // segments acknowledged towards the next increase in conservative slow start
 }
 
-// NewCubic returns a controller as RFC 9438 describes it.
+// NewCubic returns a controller as RFC 9438 describes it, with Linux's HyStart,
+// which ends slow start when the round-trip time rises or ACKs arrive in a train as
+// long as half of it.
 func NewCubic() Controller { return &cubic{} }
 
-func (c *cubic) Init(now clock.Time, mss int) {
-	c.mss = mss
-	c.cwnd = float64(InitialWindow(mss)) / float64(mss)
-	c.ssthresh = maxWindow / float64(mss)
-	c.slow.reset()
-}
+// NewCubicHyStartPP returns the same with HyStart++ (RFC 9406) in its place.
+func NewCubicHyStartPP() Controller { return &cubic{plusPlus: true} }
 
-func (c *cubic) TakeOver(window, threshold int) {
-	c.cwnd = float64(window) / float64(c.mss)
-	c.ssthresh = float64(min(threshold, maxWindow)) / float64(c.mss)
+func (c *cubic) Init(now clock.Time, mss int) {
+	c.init(mss)
+	c.hystart.reset()
+	c.hystartPP.reset()
 }
 
 func (c *cubic) SetMSS(mss int) {
-	scale := float64(c.mss) / float64(mss)
-	if c.ssthresh >= maxWindow/float64(c.mss) {
-		c.ssthresh = maxWindow / float64(mss)
-	} else {
-		c.ssthresh *= scale
-	}
-	// Bytes stay what they were; the curve of the epoch under way does not fit any
-	// more.
-	c.cwnd, c.wMax, c.cwndPrior = max(c.cwnd*scale, 1), c.wMax*scale, c.cwndPrior*scale
-	c.inEpoch, c.undo = false, false
-	c.mss = mss
+	c.renoWindow.SetMSS(mss)
+	c.inEpoch, c.undo = false, false // the curve of the epoch under way does not fit any more
 }
-
-func (c *cubic) bytes(w float64) int { return int(w*float64(c.mss) + 0.5) }
-
-func (c *cubic) Window() int {
-	w := c.bytes(c.cwnd)
-	return max(w, c.mss)
-}
-
-func (c *cubic) Threshold() int    { return c.bytes(c.ssthresh) }
-func (c *cubic) PacingRate() int64 { return 0 }
-func (c *cubic) OwnRecovery() bool { return false }
 
 func (c *cubic) OnAck(a AckInfo) {
-	if a.RTT > 0 {
-		if c.srtt == 0 {
-			c.srtt = a.RTT
+	divisor := 1
+	if a.RTT > 0 && !(c.inEpoch && a.Now.Sub(c.epoch) < cubicSlowTime) {
+		if c.minRTT == 0 || a.RTT < c.minRTT {
+			c.minRTT = a.RTT
 		}
-		c.srtt += (a.RTT - c.srtt) / 8
+		if c.cwnd < c.ssthresh {
+			exit := false
+			if c.plusPlus {
+				divisor, exit = c.hystartPP.onAck(&a)
+			} else {
+				exit = c.hystart.onAck(&a, c.cwnd)
+			}
+			if exit {
+				c.ssthresh = c.cwnd
+			}
+		}
 	}
-	last := c.lastAck
-	c.lastAck = a.Now
-	if a.Recovering || !a.Limited || a.Acked == 0 {
-		// RFC 9438, section 5.8: the curve stands still while the window is not used.
-		if c.inEpoch && !a.Limited && last != 0 {
-			c.epoch = c.epoch.Add(a.Now.Sub(last))
-		}
+	if a.Segments == 0 || !a.Limited {
 		return
 	}
-	acked := float64(a.Acked) / float64(c.mss)
+	segs := a.Segments
 	if c.cwnd < c.ssthresh {
-		acked = c.slowStart(&a, acked)
+		if divisor > 1 {
+			c.cssAcked += segs
+			segs = c.cssAcked / divisor
+			c.cssAcked -= segs * divisor
+			c.slowStart(segs)
+			return
+		}
+		if segs = c.slowStart(segs); segs == 0 {
+			return
+		}
 	}
-	if acked > 0 {
-		c.avoidance(a.Now, acked)
-	}
-	c.cwnd = min(c.cwnd, maxWindow/float64(c.mss))
+	c.update(a.Now, segs)
+	c.avoid(c.count, segs)
 }
 
-// slowStart grows the window and returns what is left for congestion avoidance.
-func (c *cubic) slowStart(a *AckInfo, acked float64) float64 {
-	divisor, exit := c.slow.onAck(a)
-	grow := min(acked/float64(divisor), c.ssthresh-c.cwnd)
-	c.cwnd += grow
-	acked -= grow * float64(divisor)
-	if exit {
-		c.ssthresh = c.cwnd
+// update computes for how many acknowledged segments the window grows by one:
+// section 4.2 to 4.5.
+func (c *cubic) update(now clock.Time, segs int) {
+	c.cubicEpoch.acked += segs
+	if c.last == c.cwnd && now.Sub(c.lastAt) <= cubicPause {
+		return
 	}
-	return acked
+	if !c.inEpoch || now != c.lastAt {
+		c.last, c.lastAt = c.cwnd, now
+		c.curve(now, segs)
+	}
+	// Section 4.3, the Reno-friendly region: one segment more for every 1/alpha windows;
+	// alpha stays what it is even when the lost window is regained.
+	if step := max(c.cwnd*cubicFriendly/8, 1); c.cubicEpoch.acked > step {
+		n := (c.cubicEpoch.acked - 1) / step
+		c.reno += n
+		c.cubicEpoch.acked -= n * step
+	}
+	if d := c.reno - c.cwnd; d > 0 {
+		c.count = min(c.count, c.cwnd/d)
+	}
+	c.count = max(c.count, 2) // not faster than 1.5 times a round trip
 }
 
-// window is W_cubic(t) (section 4.2, figure 1), t in seconds.
-func (c *cubic) window(t float64) float64 {
-	d := t - c.k
-	return cubicC*d*d*d + c.wMax
-}
-
-// avoidance is section 4.2 to 4.5, for so many segments acknowledged.
-func (c *cubic) avoidance(now clock.Time, acked float64) {
+// curve is W_cubic(t) of section 4.2, figure 1, a round trip ahead.
+func (c *cubic) curve(now clock.Time, segs int) {
 	if !c.inEpoch {
 		c.inEpoch, c.epoch = true, now
-		c.wEst = c.cwnd
-		if c.cwnd >= c.wMax || c.afterTimeout { // section 4.8; 4.10
-			c.wMax, c.k = c.cwnd, 0
+		c.cubicEpoch.acked, c.reno = segs, c.cwnd
+		if c.wMax <= c.cwnd {
+			c.k, c.origin = 0, c.cwnd
 		} else {
-			c.k = math.Cbrt((c.wMax - c.cwnd) / cubicC) // figure 2
+			c.k, c.origin = math.Cbrt(float64(c.wMax-c.cwnd)/cubicC), c.wMax // figure 2
 		}
-		c.afterTimeout = false
 	}
-	t := now.Sub(c.epoch).Seconds()
-	// Section 4.3: alpha is 1 once the window lost is regained.
-	alpha := cubicAlpha
-	if c.wEst >= c.cwndPrior {
-		alpha = 1
+	d := (now.Sub(c.epoch) + c.minRTT).Seconds() - c.k
+	target := c.origin + int(min(max(cubicC*d*d*d, -1e9), 1e9))
+	if target > c.cwnd {
+		c.count = c.cwnd / (target - c.cwnd)
+	} else {
+		c.count = 100 * c.cwnd
 	}
-	c.wEst += alpha * acked / c.cwnd
-	if c.window(t) < c.wEst {
-		c.cwnd = max(c.cwnd, c.wEst)
-		return
+	if c.wMax == 0 && c.count > cubicFirst {
+		c.count = cubicFirst // nothing is known of the path yet
 	}
-	target := min(max(c.window(t+c.srtt.Seconds()), c.cwnd), 1.5*c.cwnd)
-	c.cwnd += (target - c.cwnd) / c.cwnd * acked
-	c.cwnd = min(c.cwnd, target) // an ACK for more than a window aims no higher
 }
 
-// reduce is section 4.6 with the fast convergence of 4.7. As in Linux it is the
-// window that is reduced and not the flight, which is the smaller only while the
-// application limits it; then the window did not grow either.
-func (c *cubic) reduce() {
-	c.prior, c.undo = c.cubicState, true
-	c.cwndPrior = c.cwnd
+// lower is section 4.6 with the fast convergence of 4.7.
+func (c *cubic) lower() {
+	c.prior, c.undo = c.cubicEpoch, true
 	if c.cwnd < c.wMax {
-		c.wMax = c.cwnd * (1 + cubicBeta) / 2
+		c.wMax = c.cwnd * (cubicBetaDen + cubicBetaNum) / (2 * cubicBetaDen)
 	} else {
 		c.wMax = c.cwnd
 	}
-	c.ssthresh = max(c.cwnd*cubicBeta, 2)
 	c.inEpoch = false
-	c.slow.reset()
+	c.reduce(c.cwnd * cubicBetaNum / cubicBetaDen)
 }
 
-func (c *cubic) OnLoss(now clock.Time, inFlight int) {
-	c.reduce()
-	c.cwnd, c.afterTimeout = c.ssthresh, false
-}
+func (c *cubic) OnLoss(now clock.Time, inFlight int) { c.lower() }
 
 func (c *cubic) OnTimeout(now clock.Time, inFlight int, first bool) {
 	if first {
-		c.reduce()
+		c.lower()
 	}
-	c.cwnd, c.afterTimeout, c.inEpoch = 1, true, false
+	// Section 4.8; nothing of the curve is kept.
+	c.cubicEpoch = cubicEpoch{}
+	c.minRTT = 0
+	c.hystart.reset()
+	c.hystartPP.reset()
+	c.timeout(inFlight)
 }
 
-func (c *cubic) OnRecovered(now clock.Time) { c.cwnd = min(c.cwnd, c.ssthresh) }
-
-func (c *cubic) OnRestart(now clock.Time) {
-	c.cwnd = min(c.cwnd, float64(InitialWindow(c.mss))/float64(c.mss))
-	c.inEpoch = false
-	c.slow.reset()
+// OnRestart shifts the curve by the time in which nothing was sent (section 5.8).
+func (c *cubic) OnRestart(now, since clock.Time) {
+	if d := now.Sub(since); c.inEpoch && d > 0 && since != 0 {
+		c.epoch = min(c.epoch.Add(d), now)
+	}
 }
 
 func (c *cubic) OnUndo(now clock.Time) {
-	if !c.undo {
-		return
+	if c.undo {
+		c.undo = false
+		c.cubicEpoch = c.prior // section 4.9
 	}
-	c.undo = false
-	cwnd, ssthresh := max(c.cwnd, c.prior.cwnd), max(c.ssthresh, c.prior.ssthresh)
-	c.cubicState = c.prior // section 4.9
-	c.cwnd, c.ssthresh = cwnd, ssthresh
+	c.restore()
 }

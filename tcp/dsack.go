@@ -1,5 +1,7 @@
 package tcp
 
+import "github.com/netduet/netduet/clock"
+
 // noteDuplicate remembers that [left, right) arrived a second time; the next
 // segment reports it (RFC 2883, section 4).
 func (c *Conn) noteDuplicate(left, right Seq) {
@@ -30,7 +32,15 @@ func (c *Conn) fillSACK(o *Options) {
 		c.dupReported = true
 		c.stats.dsacksOut++
 	}
+	first := n
 	n += c.rcvBuf.sack(blocks[n:])
+	if c.finKnown {
+		for i := range blocks[first:n] {
+			if b := &blocks[first+i]; b.Right == c.finSeq {
+				b.Right = b.Right.Add(1) // the FIN has arrived behind it
+			}
+		}
+	}
 	o.NSACK = uint8(n)
 }
 
@@ -47,30 +57,37 @@ func (b *recvBuffer) overlap(left, right Seq) (Seq, Seq) {
 
 // inputDSACK takes the first block for a D-SACK if it is one: below SEG.ACK, or
 // inside the second block (RFC 2883, section 4). It is believed only for what may
-// have been sent twice, and not more often than we did.
-func (c *Conn) inputDSACK(seg *Segment) {
-	o := &seg.Options
+// have been sent twice, and not more often than we did (RFC 3708).
+func (c *Conn) inputDSACK(now clock.Time, seg *Segment) {
+	o, n := &seg.Options, &c.news
 	d := o.SACK[0]
-	if !d.Left.Less(d.Right) || c.sndNxt.Less(d.Right) || d.Left.Less(c.sndUna.Add(-c.maxWnd)) {
+	if !d.Left.Less(seg.Ack) {
+		if o.NSACK < 2 || d.Left.Less(o.SACK[1].Left) || o.SACK[1].Right.Less(d.Right) {
+			return
+		}
+	}
+	size := d.Right.Sub(d.Left)
+	if size <= 0 || size > c.maxWnd || c.sndNxt.Less(d.Right) {
 		return
 	}
-	inside := o.NSACK > 1 && o.SACK[1].Left.LessEq(d.Left) && d.Right.LessEq(o.SACK[1].Right)
-	if !d.Right.LessEq(seg.Ack) && !inside {
-		return
+	segs, mss, probe := 1, c.payloadMSS(), false
+	if size > mss {
+		segs = (size + mss - 1) / mss
+	} else {
+		probe = c.tlp.active && d.Right == c.tlp.end
 	}
-	n := d.Right.Sub(d.Left)
-	if c.stats.bytesDuplicated+uint64(n) > c.stats.bytesRetrans {
+	c.stats.dsackDups += uint32(segs)
+	if c.stats.dsackDups > c.stats.retransmits {
 		return // the network duplicated it, or the peer lies
 	}
-	c.stats.bytesDuplicated += uint64(n)
-	c.stats.dsacksIn++
-	if c.tlp.active && c.tlp.retrans && d.Right == c.tlp.end {
-		c.news.dsackTLP = true // a probe that was in vain says nothing of reordering
-		return
+	n.dsackTLP = probe
+	if c.stats.reordered > 0 && !probe {
+		// A probe in vain says nothing of reordering: the timer is behind it.
+		c.rack.dsack = true
 	}
-	c.news.dsack = true
-	c.rack.reordering = true // what was taken for lost was only late
-	if c.undo.armed && !d.Left.Less(c.undo.una) {
-		c.undo.repeated = max(c.undo.repeated-n, 0)
+	n.dsack = true
+	c.stats.dsacksIn++
+	if c.undo.armed && c.undo.repeated > 0 && d.Right.LessEq(n.una) && c.undo.una.Less(d.Right) {
+		c.undo.repeated = max(c.undo.repeated-segs, 0)
 	}
 }

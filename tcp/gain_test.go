@@ -126,7 +126,7 @@ func TestRecoveryDelaySpike(t *testing.T) {
 		var p *pair
 		cfg.Fate = func(fromA bool, n int, s *tcp.Segment) (f tcpsim.Fate) {
 			if at := p; at != nil && fromA && at.elapsed() > 400*time.Millisecond && at.elapsed() < 1400*time.Millisecond {
-				f.Late = 1400*time.Millisecond - at.elapsed()
+				f.Hold = 1400*time.Millisecond - at.elapsed()
 			}
 			return f
 		}

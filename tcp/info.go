@@ -21,8 +21,11 @@ type counters struct {
 	reordered                uint32
 	tailProbes, probeLosses  uint32
 	dsacksIn, dsacksOut      uint32
+	dsackDups                uint32 // segments that D-SACKs named, believed or not
+	timeoutEpisodes          uint32
+	timeoutTime              time.Duration // that episodes of timeouts took
+	deliveredCE              uint64        // segments delivered by ACKs that echoed congestion
 	undos, spuriousTimeouts  uint32
-	bytesDuplicated          uint64 // that D-SACKs have named
 }
 
 // Info is a snapshot of a connection's figures.
@@ -67,7 +70,7 @@ func (c *Conn) Info() Info {
 		State: c.State(),
 		SRTT:  c.rtt.srtt, RTTVar: c.rtt.rttvar, MinRTT: c.rtt.min, RTO: c.rtt.timeout(c.backoff),
 		SegmentSize: c.payloadMSS(),
-		InFlight:    c.inFlight(),
+		InFlight:    c.inFlight() * c.payloadMSS(),
 		PeerWindow:  c.sndWnd, ReceiveWindow: max(c.rcvAdv.Sub(c.rcvNxt), 0),
 		Unacked: c.outstanding(), Unsent: c.unsent(), Unread: c.rcvBuf.buffered(),
 		SegmentsIn: c.stats.segsIn, SegmentsOut: c.stats.segsOut,
@@ -77,14 +80,14 @@ func (c *Conn) Info() Info {
 		OutOfOrder: c.stats.outOfOrder, OutOfWindow: c.stats.outOfWindow, PAWSDrops: c.stats.pawsDrops,
 		PureAcksOut: c.stats.pureAcksOut, DelayedAcks: c.stats.delayedAcks, ProbesOut: c.stats.probesOut,
 		NoMemory: c.stats.noMemory,
-		Lost:     c.stats.lost, TailProbes: c.stats.tailProbes, Reordering: c.rack.reordering,
+		Lost:     c.stats.lost, TailProbes: c.stats.tailProbes, Reordering: c.stats.reordered > 0,
 		DSACKsIn: c.stats.dsacksIn, DSACKsOut: c.stats.dsacksOut,
 		Undos: c.stats.undos, SpuriousTimeouts: c.stats.spuriousTimeouts,
 		Timestamps: c.useTS, SACK: c.useSACK,
 		SendScale: c.sndScale, ReceiveScale: c.rcvScale,
 	}
 	if c.cc != nil && c.state.synchronized() {
-		in.Window, in.Threshold = c.cwnd(), c.cc.Threshold()
+		in.Window, in.Threshold = c.cc.Window(), c.cc.Threshold()
 	}
 	return in
 }

@@ -120,6 +120,8 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 		state = StateFinWait1
 	}
 	lost := c.tries > 0
+	c.news = ackNews{una: c.sndUna, fack: c.sndUna}
+	c.advanceUna(now, seg.Ack)
 	c.ackRanges(now, seg)
 	if c.rtt.srtt == 0 && lost {
 		c.rtt.rto = synLossRTO

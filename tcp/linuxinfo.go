@@ -63,14 +63,14 @@ func (in *LinuxInfo) Append(b []byte) []byte {
 func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	mss := max(c.payloadMSS(), 1)
 	in := LinuxInfo{
-		State: uint8(c.State()), CAState: c.linuxCAState(),
+		State: uint8(c.State()), CAState: uint8(c.recovery),
 		Retransmits: c.tries, Probes: c.linuxProbes(), Backoff: c.backoff,
 		RTO: micros(c.rtt.timeout(c.backoff)), ATO: micros(time.Duration(c.ato)),
 		SndMSS: uint32(mss), RcvMSS: uint32(c.rcvMSS),
 		LastDataSent: since(now, c.lastSent), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
-		RTT: micros(c.rtt.srtt), RTTVar: micros(c.rtt.rttvar),
+		RTT: micros(c.rtt.srtt), RTTVar: micros(c.rtt.mdev / 4),
 		SndSsthresh: LinuxInfiniteThreshold, SndCwnd: initialSegments,
-		AdvMSS: uint32(c.mss), Reordering: dupThresh,
+		AdvMSS: uint32(c.mss), Reordering: uint32(c.reordering),
 		RcvSsthresh: uint32(c.clamp(c.rcvLimit)), RcvSpace: uint32(c.rcvLimit),
 		TotalRetrans: c.stats.retransmits,
 		PacingRate:   math.MaxUint64, MaxPacingRate: math.MaxUint64,
@@ -80,9 +80,11 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 		DataSegsIn: uint32(c.stats.dataSegsIn), DataSegsOut: uint32(c.stats.dataSegsOut),
 		Delivered: uint32(c.stats.deliveredSegs),
 		BytesSent: c.stats.bytesOut + c.stats.bytesRetrans, BytesRetrans: c.stats.bytesRetrans,
-		RcvOOOPack: c.stats.outOfOrder,
-		SndWnd:     uint32(c.sndWnd), RcvWnd: uint32(max(c.rcvAdv.Sub(c.rcvNxt), 0)),
-		TotalRTO: uint16(min(c.stats.timeouts, math.MaxUint16)),
+		DeliveredCE: uint32(c.stats.deliveredCE),
+		DSACKDups:   c.stats.dsackDups, ReordSeen: c.stats.reordered, RcvOOOPack: c.stats.outOfOrder,
+		SndWnd: uint32(c.sndWnd), RcvWnd: uint32(max(c.rcvAdv.Sub(c.rcvNxt), 0)),
+		TotalRTO: uint16(min(c.stats.timeouts, math.MaxUint16)), TotalRTORecoveries: uint16(min(c.stats.timeoutEpisodes, math.MaxUint16)),
+		TotalRTOTime: uint32(c.stats.timeoutTime / time.Millisecond),
 	}
 	if c.finTaken {
 		in.BytesReceived++ // the FIN counts
@@ -102,60 +104,20 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 		in.MinRTT = micros(c.rtt.min)
 	}
 	if c.cc != nil && c.state.synchronized() {
-		in.SndCwnd = uint32(max(c.cwnd()/mss, 1))
+		in.SndCwnd = uint32(c.cwnd())
 		if t := c.cc.Threshold(); t < infiniteThreshold {
 			in.SndSsthresh = uint32(max(t/mss, 1))
 		}
-		if rate := c.cc.PacingRate(); rate > 0 {
-			in.PacingRate = uint64(rate)
-		}
+		in.PacingRate = c.linuxPacingRate()
 	}
-	c.linuxOutstanding(&in)
+	in.Unacked, in.Sacked, in.Lost, in.Retrans = uint32(c.packetsOut), uint32(c.sackedOut), uint32(c.lostOut), uint32(c.retransOut)
+	in.DeliveryRate = c.rateShown
+	in.Flags = b2u(c.rateLimited)
 	t := c.chrono.at(now)
 	in.BusyTime = uint64((t[chronoBusy] + t[chronoWindow] + t[chronoBuffer]) / time.Microsecond)
 	in.RwndLimited = uint64(t[chronoWindow] / time.Microsecond)
 	in.SndbufLimited = uint64(t[chronoBuffer] / time.Microsecond)
 	return in
-}
-
-// initialSegments is the congestion window before the handshake is complete.
-const initialSegments = 10
-
-// linuxOutstanding counts the segments on record.
-func (c *Conn) linuxOutstanding(in *LinuxInfo) {
-	for i := range c.ranges.count {
-		r := c.ranges.at(i)
-		n := r.len()
-		if c.finSent && r.end == c.sndNxt && n > 1 {
-			n-- // the FIN goes along with data
-		}
-		s := uint32(c.segments(n))
-		in.Unacked += s
-		if r.flags&rangeSacked != 0 {
-			in.Sacked += s
-		}
-		if r.flags&rangeLost != 0 {
-			in.Lost += s
-		}
-		if r.flags&rangeRetrans != 0 {
-			in.Retrans += s
-		}
-	}
-	in.Sacked += uint32(c.renoSacked / max(c.sndMSS, 1)) // as duplicate ACKs count in Linux
-}
-
-// linuxCAState is the state of loss recovery in Linux's numbers, in which 2 is a
-// reduction of the window without a loss.
-func (c *Conn) linuxCAState() uint8 {
-	switch c.recovery {
-	case recoveryDisorder:
-		return 1
-	case recoveryFast:
-		return 3
-	case recoveryLoss:
-		return 4
-	}
-	return 0
 }
 
 // linuxProbes counts the probes without an answer, of a window or of a silent peer.
@@ -177,4 +139,22 @@ func since(now, t clock.Time) uint32 {
 		return 0
 	}
 	return uint32(min(max(now.Sub(t)/time.Millisecond, 0), math.MaxUint32))
+}
+
+// linuxPacingRate is the controller's pacing rate, or what Linux would use for
+// sizing its bursts: the window in a round-trip time, twice in early slow start, and
+// else a fifth more.
+func (c *Conn) linuxPacingRate() uint64 {
+	if rate := c.cc.PacingRate(); rate > 0 {
+		return uint64(rate)
+	}
+	ratio := uint64(120)
+	if c.cc.Window() < c.cc.Threshold()/2 {
+		ratio = 200
+	}
+	rate := uint64(c.payloadMSS()) * uint64(max(c.cwnd(), c.packetsOut)) * ratio * 10_000
+	if us := uint64(c.rtt.srtt / time.Microsecond); us > 0 {
+		rate /= us
+	}
+	return rate
 }

@@ -49,17 +49,10 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 			c.emit(now, b, c.sndNxt, 0, 0)
 		}
 	default:
-		waits := c.frtoOutput(now, b)
-		if !waits {
-			c.outputRetransmissions(now, b)
+		if c.repeat != repeatNothing {
+			c.outputRepeats(now, b)
 		}
-		if waits {
-			c.limited, c.limitedEnd = true, c.sndNxt
-		} else if c.lostOut > c.retransOut {
-			c.limited, c.limitedEnd = true, c.sndNxt // what is lost goes first (RFC 6675, section 4, NextSeg)
-		} else {
-			c.outputNew(now, b)
-		}
+		c.outputNew(now, b)
 		c.outputTLP(now, b)
 		c.outputProbe(now, b)
 		c.outputACK(now, b, mode)
@@ -118,7 +111,8 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 	b.add(&h)
 	if c.ranges.count == 0 {
 		c.sndNxt = c.iss.Add(1)
-		c.ranges.push(sentRange{seq: c.iss, end: c.sndNxt, sentAt: now})
+		c.ranges.push(sentRange{seq: c.iss, end: c.sndNxt, sentAt: now, segs: 1, size: 1})
+		c.packetsOut = 1
 		c.stalledSince = now // R2 and the user timeout count the handshake as a whole
 	} else {
 		r := c.ranges.at(0)
@@ -137,109 +131,87 @@ func (c *Conn) synWindow() int {
 	return w
 }
 
-// outputRetransmissions sends again what is marked lost, as far as the window
-// goes; the first of them always, as it is what everything waits for.
-func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) {
-	rate := c.cc.PacingRate()
-	for c.lostOut > c.retransOut && !b.full() {
-		i := c.ranges.find(c.retransHint)
-		for i < c.ranges.count && c.ranges.at(i).flags&(rangeLost|rangeRetrans) != rangeLost {
-			i++
-		}
-		if i == c.ranges.count {
-			c.retransHint = c.sndNxt
-			return
-		}
-		r := c.ranges.at(i)
-		c.retransHint = r.seq
-		size := c.segmentSize()
-		data := r.len()
-		if c.finSent && r.end == c.sndNxt {
-			data-- // the FIN takes no room
-		}
-		if data > size {
-			c.ranges.split(i, r.seq.Add(size))
-			r = c.ranges.at(i)
-		}
-		first := c.retransOut == 0 && i == 0
-		if !first && (c.inFlight()+r.len() > c.cwnd() || c.sndUna.Add(c.sndWnd).Less(r.end)) {
-			return
-		}
-		if !first && c.pace.quota(now, rate, c.sndMSS) < r.len() {
-			c.pace.hold(now)
-			return
-		}
-		c.pace.sent(r.len(), rate)
-		c.snapshot(now, r)
-		r.flags |= rangeRetrans | rangeEver
-		r.tries += b2u(r.tries < 255)
-		c.retransOut += r.len()
-		c.prrSent(r.len())
-		c.undoSent(now, r.len())
-		r.inFlight = uint32(c.inFlight())
-		c.stats.retransmits++
-		c.stats.bytesRetrans += uint64(r.len())
-		c.emitRange(now, b, r)
-		if c.rtxAt == clock.Never {
-			c.rtxAt = c.retransmitAt(now)
+// outputNew sends what was never sent.
+func (c *Conn) outputNew(now clock.Time, b *Batch) {
+	sent, limited := c.sendNew(now, b)
+	if sent == 0 && !limited {
+		return
+	}
+	c.usage.sent(now, c, limited || c.inFlight() >= c.cwnd())
+	if sent > 0 {
+		c.prrSent(sent)
+		if !c.tlpNew {
+			c.armTLP(now, c.retransmitAfter(now))
 		}
 	}
 }
 
-// outputNew sends what was never sent.
-func (c *Conn) outputNew(now clock.Time, b *Batch) {
+// retransmitAfter is when the retransmission timer would expire that is counted from
+// the first segment outstanding.
+func (c *Conn) retransmitAfter(now clock.Time) clock.Time {
+	if c.ranges.count == 0 {
+		return c.retransmitAt(now)
+	}
+	return c.headTimeout()
+}
+
+// sendNew is outputNew; it returns how many segments left, and whether the
+// congestion window is in the way of more.
+func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 	rate := c.cc.PacingRate()
-	for !b.full() && !c.finSent && c.ranges.count < maxRanges {
+	for !b.full() && !c.finSent && c.ranges.count < maxRanges && (!c.deferred || c.tlpNew) {
 		left := c.unsent()
 		if left < c.payloadMSS() {
 			c.noteAppLimited()
 		}
 		if left == 0 && !c.finQueued {
-			return
+			return sent, false
 		}
-		if c.outstanding() == 0 && c.lastSent != 0 && now.Sub(c.lastSent) > c.rtt.timeout(0) {
-			c.cc.OnRestart(now)
-			c.lastSent = now
-		}
+		c.idleRestart(now)
 		full := c.segmentSize()
 		window := c.sndUna.Add(c.sndWnd).Sub(c.sndNxt)
-		quota := c.cwnd() - c.inFlight()
 		n := min(left, full)
 		if n > window || n == 0 && window == 0 { // a FIN is inside the window, too
 			// RFC 9293, section 3.8.6.2.1: part of a segment waits, unless the probe timer
 			// found that the window stays small.
 			if !c.forced || window <= 0 {
-				return
+				return sent, false
 			}
 			n = window
 		}
+		cwnd := c.cwnd()
+		quota := min(cwnd-c.inFlight(), max(cwnd/2, 1))
 		if c.tlpNew {
-			quota = max(quota, full) // a probe is not bound by the congestion window
+			quota = 1 // a probe is not bound by the congestion window
 		}
-		if n > quota && c.inFlight() > 0 || quota <= 0 {
-			c.limited, c.limitedEnd = true, c.sndNxt
-			return
+		if quota <= 0 {
+			return sent, true
 		}
 		if n < full && n == left && !c.finQueued && !c.forced && c.nagle() {
-			return
+			return sent, false
+		}
+		if left > full && c.defers(now, left, full, window, cwnd) {
+			c.deferred = true
+			return sent, cwnd-c.inFlight() <= window/full
 		}
 		paced := c.pace.quota(now, rate, c.sndMSS)
 		if paced < n {
 			c.pace.hold(now)
-			return
+			return sent, false
 		}
 		push := c.forced && c.probes > 0
 		c.forced = false
 		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() { // a D-SACK is to leave once
 			// As many whole segments as every limit allows; the odd rest goes along when
 			// it would have to go anyway.
-			size := min(left, c.maxGSO, window, quota, paced, len(b.parts[0])*ChunkSize-ChunkSize)
+			size := min(left, c.maxGSO, window, min(quota, c.burst(full))*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
 			if size < left || c.nagle() {
 				size -= size % full
 			}
 			n = max(size, full)
 		}
 		seq, end := c.sndNxt, c.sndNxt.Add(n)
+		segs := max((n+full-1)/full, 1)
 		if c.finQueued && n == left && n < window {
 			end = end.Add(1)
 			c.finSent = true
@@ -247,37 +219,40 @@ func (c *Conn) outputNew(now clock.Time, b *Batch) {
 		if n%full != 0 {
 			c.sndSml = end
 		}
+		if c.inFlight() == 0 {
+			c.cc.OnRestart(now, c.lastSent)
+		}
 		c.pace.sent(n, rate)
-		r := sentRange{seq: seq, end: end, inFlight: uint32(c.inFlight() + n)}
+		r := sentRange{
+			seq: seq, end: end, inFlight: uint32((c.inFlight() + segs) * c.payloadMSS()),
+			segs: uint16(segs), size: uint16(min(max(full, 1), 65535)),
+		}
 		c.snapshot(now, &r)
 		c.sndNxt = end
-		c.prrSent(end.Sub(seq))
-		if n > 0 && (n == left || n > full || push) {
-			// The buffer is sent, or the device cuts a large segment up, whose receiver
-			// need not wait for more to merge with it, as Linux has it.
-			r.flags |= rangePush
+		if n > 0 && (n == left || push) {
+			r.flags |= rangePush // the buffer is sent
 		}
+		first := c.packetsOut == 0
 		c.ranges.push(r)
-		c.usage.sent(c)
-		if c.inFlight()+c.payloadMSS() > c.cwnd() {
-			// A full window limits whether or not more waits, as in Linux.
-			c.limited, c.limitedEnd = true, c.sndNxt
-		}
+		c.packetsOut += segs
+		sent += segs
 		c.emitRange(now, b, &r)
 		c.stats.bytesOut += uint64(n)
 		c.lastSent = now
 		if n > 0 && c.lastData != 0 && int64(now.Sub(c.lastData)) < c.ato {
 			c.pingPong = true // data answers data: later ACKs can ride along
 		}
-		if c.rtxAt == clock.Never {
-			c.rtxAt = c.retransmitAt(now) // RFC 6298, rule 5.1
+		if first {
+			c.setTimer(timerRetransmit, c.retransmitAt(now)) // RFC 6298, rule 5.1
+		} else if c.tlpAt != clock.Never {
+			c.rearmTimeout(now)
 		}
 		c.probeAt = clock.Never
-		c.armTLP(now)
 		if c.tlpNew {
-			return
+			return sent, false
 		}
 	}
+	return sent, false
 }
 
 // nagle reports whether a segment that is not full has to wait because another
@@ -334,7 +309,9 @@ func (c *Conn) emitRange(now clock.Time, b *Batch, r *sentRange) {
 		flags = FIN
 		n--
 	}
-	if r.flags&rangePush != 0 && n > 0 {
+	if n > 0 && (r.flags&rangePush != 0 || r.segs > 1) {
+		// The device cuts a large segment up, whose receiver need not wait for more to
+		// merge with it, as Linux has it.
 		flags |= PSH
 	}
 	c.emit(now, b, r.seq, n, flags)

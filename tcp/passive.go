@@ -182,7 +182,7 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.init(cfg, StateEstablished)
 	c.initSend(p.iss)
 	c.sndUna, c.sndNxt, c.sndSml = p.iss.Add(1), p.iss.Add(1), p.iss.Add(1)
-	c.retransHint, c.limitedEnd, c.rack.fack = c.sndUna, c.sndUna, c.sndUna
+	c.retransHint, c.highSeq, c.rack.next, c.usage.end = c.sndUna, c.sndUna, c.sndUna, c.sndUna
 	c.tsOffset = p.tsOffset
 	c.useTS, c.useSACK = p.useTS, p.useSACK
 	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.rcvScale > 0, WScale: p.sndScale}
@@ -190,9 +190,9 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.sndWnd = int(p.peerWindow)
 	c.setWindow(seg)
 	if !p.resent {
-		c.rtt.sample(now.Sub(p.sentAt))
+		c.rtt.sample(now.Sub(p.sentAt), now.Sub(p.sentAt), c.sndUna, c.sndNxt)
 	} else if rtt := c.timestampRTT(now, seg); rtt > 0 {
-		c.rtt.sample(rtt)
+		c.rtt.sample(rtt, rtt, c.sndUna, c.sndNxt)
 	} else {
 		c.rtt.rto = synLossRTO
 	}

@@ -18,7 +18,7 @@ func TestPRR(t *testing.T) {
 		room = max(room, len(w.sent))
 		w.skip()
 	}
-	if in := w.c.Info(); in.FastRecoveries != 1 || in.Threshold != 6000 {
+	if in := w.c.Info(); in.FastRecoveries != 1 || in.Threshold != 5000 {
 		t.Errorf("%+v", in)
 	}
 	if sent < 3 || sent > 5 || room > 1 {
@@ -26,12 +26,12 @@ func TestPRR(t *testing.T) {
 	}
 	w.recv(". 1:1 ack 12001 win 65535")
 	w.skip()
-	if in := w.c.Info(); in.Window != 6000 {
+	if in := w.c.Info(); in.Window != 5000 {
 		t.Errorf("%+v", in)
 	}
 }
 
-// A controller that says so governs recovery itself.
+// A controller that says so governs recovery itself: it is told of no window.
 func TestOwnRecovery(t *testing.T) {
 	cfg := plain()
 	cfg.Controller = func() Controller { return ownRecovery{NewReno()} }
@@ -40,7 +40,7 @@ func TestOwnRecovery(t *testing.T) {
 	w.skip()
 	w.recv(". 1:1 ack 1 win 65535 <sack 1001:5001>")
 	w.skip()
-	if in := w.c.Info(); in.Window != 5000 {
+	if in := w.c.Info(); in.Window != 10000 || in.Threshold != 5000 {
 		t.Errorf("%+v", in)
 	}
 }

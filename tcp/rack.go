@@ -15,6 +15,8 @@ const (
 	// coarseTick is the least reordering window where round trips are shorter than a
 	// tick of the clock: with less, everything of an earlier tick would seem late.
 	coarseTick = time.Millisecond
+	// rackSlack is added to the timer, as Linux does.
+	rackSlack = 2 * time.Millisecond
 )
 
 // rackState is what RACK remembers (RFC 8985, section 5.3): of all segments known
@@ -22,17 +24,27 @@ const (
 // reported within the reordering window is lost, be it an original or a
 // retransmission.
 type rackState struct {
-	xmitAt     clock.Time    // when that segment was sent
-	endSeq     Seq           // its end, which orders segments sent at the same time
-	rtt        time.Duration // from then to the report
-	fack       Seq           // highest end that was reported
-	mult       uint8         // reordering window in quarters of the least round-trip time
-	persist    uint8
-	dsackEnd   Seq // until this is acknowledged, no further D-SACK widens the window
-	dsackRound bool
-	reordering bool // was seen
-	coarse     bool // a round trip took no tick of the clock
-	repeated   bool // this acknowledgement's latest segment was a retransmission
+	xmitAt   clock.Time    // when that segment was sent
+	endSeq   Seq           // its end, which orders segments sent at the same time
+	rtt      time.Duration // from then to the report
+	advanced bool          // there is news since the last look
+	mult     uint8         // reordering window in quarters of the least round-trip time
+	persist  uint8
+	dsack    bool   // something was sent again for nothing
+	dsackAt  uint64 // delivery count when that last widened the window
+	coarse   bool   // a round trip took no tick of the clock
+	// What was sent, in the order of time, is the records that were sent only once, from
+	// next on, merged with the repetitions: nothing before next waits for judgement.
+	next   Seq
+	again  []repetition // a queue from first on
+	first  int
+	worked uint64 // records looked at, for tests
+}
+
+// repetition is a record that was sent again.
+type repetition struct {
+	seq    Seq
+	sentAt clock.Time
 }
 
 // sentAfter is the order of transmissions (RFC 8985, section 6.2, step 2).
@@ -40,43 +52,69 @@ func sentAfter(t1 clock.Time, seq1 Seq, t2 clock.Time, seq2 Seq) bool {
 	return t1.After(t2) || t1 == t2 && seq2.Less(seq1)
 }
 
-// rackDelivered takes notice of a range that is newly reported up to end (RFC
-// 8985, section 6.2, steps 1 to 3).
-func (c *Conn) rackDelivered(now clock.Time, seg *Segment, r *sentRange, end Seq) {
+// rackAdvance takes notice of r, newly reported up to end (RFC 8985, section 6.2,
+// steps 1 and 2).
+func (c *Conn) rackAdvance(now clock.Time, r *sentRange, end Seq) {
 	k := &c.rack
-	if k.fack.Less(end) {
-		k.fack = end
-	} else if end.Less(k.fack) && r.flags&rangeEver == 0 {
-		if !k.reordering {
-			c.stats.reordered++
-		}
-		k.reordering = true
-	}
 	rtt := now.Sub(r.sentAt)
-	if r.flags&rangeEver != 0 {
-		// The report may be of the original: then it says nothing of the retransmission's
-		// time. What SACK reports echoes an older timestamp in any case (RFC 7323, section
-		// 4.3), and is judged by the time it took alone, as Linux does.
-		if end.LessEq(seg.Ack) && c.useTS && seg.Options.HasTS && int32(seg.Options.TSEcr-c.tsNow(r.sentAt)) < 0 {
-			return
-		}
-		if rtt < c.rtt.min {
-			return
-		}
-	} else if rtt == 0 {
+	if r.flags&rangeEver != 0 && rtt < c.rtt.min {
+		return // the report is of the original
+	}
+	if rtt == 0 && r.flags&rangeEver == 0 {
 		k.coarse = true
 	}
-	k.rtt = rtt
+	k.advanced, k.rtt = true, rtt
 	if sentAfter(r.sentAt, end, k.xmitAt, k.endSeq) {
 		k.xmitAt, k.endSeq = r.sentAt, end
-		k.repeated = r.flags&rangeEver != 0
 	}
+}
+
+// rackRepeated queues r, which leaves again.
+func (c *Conn) rackRepeated(now clock.Time, r *sentRange) {
+	k := &c.rack
+	if k.first > 0 && (k.first == len(k.again) || len(k.again) == cap(k.again)) {
+		k.again = k.again[:copy(k.again, k.again[k.first:])]
+		k.first = 0
+	}
+	if len(k.again) > 2*c.ranges.count+64 {
+		// Records that went again and again: the last time counts.
+		kept := k.again[:0]
+		for _, e := range k.again {
+			if c.waiting(e) != nil {
+				kept = append(kept, e)
+			}
+		}
+		k.again = kept
+	}
+	k.again = append(k.again, repetition{r.seq, now})
+}
+
+// waiting returns the record that e is about, or nil if something has happened to it
+// since.
+func (c *Conn) waiting(e repetition) *sentRange {
+	if c.ranges.count == 0 || e.seq.Less(c.ranges.at(0).seq) {
+		return nil
+	}
+	i := c.ranges.find(e.seq)
+	if i == c.ranges.count {
+		return nil
+	}
+	r := c.ranges.at(i)
+	if r.sentAt != e.sentAt || !rackWaits(r) {
+		return nil
+	}
+	return r
+}
+
+// rackWaits reports whether r is in flight as far as is known.
+func rackWaits(r *sentRange) bool {
+	return r.flags&rangeSacked == 0 && r.flags&(rangeLost|rangeRetrans) != rangeLost
 }
 
 // rackWidth is the reordering window (RFC 8985, section 6.2, step 4).
 func (c *Conn) rackWidth() time.Duration {
 	k := &c.rack
-	if !k.reordering && (c.recovery >= recoveryFast || c.sackedSegments(dupThresh) >= dupThresh) {
+	if c.stats.reordered == 0 && (c.recovery >= recoveryFast || c.sackedOut >= int(c.reordering)) {
 		return 0
 	}
 	width := min(time.Duration(max(k.mult, 1))*c.rtt.min/4, c.rtt.srtt)
@@ -86,96 +124,133 @@ func (c *Conn) rackWidth() time.Duration {
 	return width
 }
 
-// sackedSegments counts the segments that SACK reported, up to limit.
-func (c *Conn) sackedSegments(limit int) int {
-	if c.sackedOut == 0 {
-		return 0
-	}
-	n := 0
-	for i := c.ranges.count - 1; i >= 0 && n < limit; i-- {
-		if r := c.ranges.at(i); r.flags&rangeSacked != 0 {
-			n += c.segments(r.len())
-		}
-	}
-	return n
-}
-
 // rackDSACK widens the window once a round trip in which something was sent again
 // for nothing (RFC 8985, section 6.2, step 4).
 func (c *Conn) rackDSACK() {
 	k := &c.rack
-	if k.dsackRound && !c.sndUna.Less(k.dsackEnd) {
-		k.dsackRound = false
-	}
-	if !c.news.dsack || k.dsackRound {
+	if !c.rate.found {
 		return
 	}
-	k.dsackRound, k.dsackEnd = true, c.sndNxt
-	k.mult = uint8(min(int(max(k.mult, 1))+1, rackMaxSteps))
-	k.persist = rackPersist
-}
-
-// rackRecovered narrows the window again when enough recoveries went without.
-func (c *Conn) rackRecovered() {
-	k := &c.rack
-	if k.persist > 0 {
-		k.persist--
+	if c.rate.priorDelivered < k.dsackAt {
+		k.dsack = false
 	}
-	if k.persist == 0 {
+	switch {
+	case k.dsack:
+		k.mult = uint8(min(int(max(k.mult, 1))+1, rackMaxSteps))
+		k.dsack, k.dsackAt, k.persist = false, c.delivered, rackPersist
+	case k.persist == 0:
 		k.mult = 1
 	}
 }
 
-// rackDetect marks what is lost and sets the timer for what may turn out to be
-// (RFC 8985, section 6.2, step 5). The walk is bounded by maxRanges and made only
-// when something was sent out of its turn.
-func (c *Conn) rackDetect(now clock.Time) {
-	k := &c.rack
-	c.rackAt = clock.Never
-	if c.sackedOut == 0 && !k.repeated && c.recovery < recoveryFast || c.ranges.count == 0 {
-		return
+// rackRecovered counts recoveries that were called for.
+func (c *Conn) rackRecovered() {
+	if c.rack.persist > 0 {
+		c.rack.persist--
 	}
+}
+
+// rackDetect marks what is lost, and starts the timer for what may turn out to be
+// (RFC 8985, section 6.2, step 5), if anything was reported since the last time. It
+// reports whether it did start it.
+func (c *Conn) rackDetect(now clock.Time) bool {
+	if !c.rack.advanced {
+		return false
+	}
+	c.rack.advanced = false
+	wait := c.rackMark(now)
+	if wait > 0 {
+		at := now.Add(wait + rackSlack)
+		c.setTimer(timerReordering, min(at, c.retransmitAt(now)))
+	}
+	return wait > 0
+}
+
+// rackMark marks what was sent before the newest that arrived, and longer ago than
+// the reordering window; it returns for how long the rest has to be waited for. It
+// looks at what was sent in the order of time, and at nothing twice that is settled.
+func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
+	k := &c.rack
 	width := c.rackWidth()
-	wait := time.Duration(-1)
-	for i := range c.ranges.count {
+	late := func(r *sentRange) bool {
+		k.worked++
+		if left := r.sentAt.Add(k.rtt + width).Sub(now); left > 0 {
+			wait = max(wait, left)
+			return false
+		}
+		c.markLost(r)
+		return true
+	}
+	if k.next.Less(c.sndUna) {
+		k.next = c.sndUna
+	}
+	settled := true
+	for i := c.ranges.find(k.next); i < c.ranges.count; i++ {
 		r := c.ranges.at(i)
-		if r.flags&rangeSacked != 0 || r.flags&(rangeLost|rangeRetrans) == rangeLost {
+		if r.flags&rangeEver == 0 && rackWaits(r) {
+			if !sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
+				break
+			}
+			if !late(r) {
+				settled = false
+			}
+		} else {
+			k.worked++
+		}
+		if settled {
+			k.next = r.end
+		}
+	}
+	kept := k.first
+	j := k.first
+	for ; j < len(k.again); j++ {
+		e := k.again[j]
+		r := c.waiting(e)
+		if r == nil {
+			k.worked++
 			continue
 		}
 		if !sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
-			continue
+			break
 		}
-		if left := r.sentAt.Add(k.rtt + width).Sub(now); left > 0 {
-			wait = max(wait, left)
-		} else {
-			c.markLost(r)
+		if !late(r) {
+			k.again[kept] = e
+			kept++
 		}
 	}
-	if wait > 0 {
-		c.rackAt = now.Add(wait)
+	if j > kept { // close the gap: in front of what was not looked at
+		n := kept - k.first
+		copy(k.again[j-n:j], k.again[k.first:kept])
+		k.first = j - n
 	}
+	if k.first == len(k.again) {
+		k.again, k.first = k.again[:0], 0
+	}
+	return wait
 }
 
 // rackTimeout is the reordering timer (RFC 8985, section 6.3): late as it may be,
 // what it marks is judged by now.
 func (c *Conn) rackTimeout(now clock.Time) {
-	c.rackAt = clock.Never
 	if c.ranges.count == 0 {
 		return
 	}
-	lost := c.lostOut - c.retransOut
-	if c.useSACK {
-		c.rackDetect(now)
+	flight := c.inFlight()
+	c.news = ackNews{una: c.sndUna}
+	wait := c.rackMark(now)
+	if wait > 0 {
+		c.setTimer(timerReordering, min(now.Add(wait+rackSlack), c.retransmitAt(now)))
 	}
-	if c.lostOut-c.retransOut == lost {
-		return
+	if c.inFlight() != flight {
+		if c.recovery != recoveryFast {
+			c.enterFast(now)
+			if !c.cc.OwnRecovery() {
+				c.prrUpdate(1, false)
+			}
+		}
+		c.repeat = repeatLost
 	}
-	switch {
-	case c.recovery < recoveryFast:
-		c.news.delivered = 0
-		c.enterFast(now)
-	case c.recovery == recoveryFast:
-		c.prrUpdate(0, false)
+	if wait <= 0 {
+		c.rearmTimeout(now)
 	}
-	c.rtxAt = c.retransmitAt(now)
 }

@@ -21,7 +21,7 @@ type rangeFlags uint8
 const (
 	rangeSacked     rangeFlags = 1 << iota // the peer reported it (RFC 2018)
 	rangeLost                              // taken for lost; not set together with rangeSacked
-	rangeRetrans                           // a retransmission of it is in flight
+	rangeRetrans                           // a retransmission of it is taken to be in flight
 	rangeEver                              // was retransmitted at some time: no RTT sample (Karn)
 	rangePush                              // left with PSH, and does so again
 	rangeAppLimited                        // was sent while data lacked: the rate it shows may be too low
@@ -38,6 +38,8 @@ type sentRange struct {
 	firstSentAt clock.Time // when what was delivered last by then was sent
 	inFlight    uint32     // bytes, this transmission included
 	lost        uint32     // bytes ever taken for lost by then, wrapping
+	segs        uint16     // how many segments it left as
+	size        uint16     // payload of each of them but the last
 	flags       rangeFlags
 	tries       uint8 // retransmissions, saturating
 }
@@ -68,6 +70,14 @@ func (r *rangeRing) push(s sentRange) {
 	r.grow()
 	r.count++
 	*r.at(r.count - 1) = s
+}
+
+// remove takes record i out; the one before it has to cover its place.
+func (r *rangeRing) remove(i int) {
+	for ; i < r.count-1; i++ {
+		*r.at(i) = *r.at(i + 1)
+	}
+	r.count--
 }
 
 func (r *rangeRing) popFront() {

@@ -25,7 +25,7 @@ type rateEstimator struct {
 // snapshot records the state of delivery with a transmission that is about to be
 // counted.
 func (c *Conn) snapshot(now clock.Time, r *sentRange) {
-	if c.outstanding()-c.sackedOut-c.lostOut+c.retransOut <= 0 {
+	if c.inFlight() == 0 {
 		// Nothing was in flight: the idle time before is not the network's.
 		c.rate.firstSentAt, c.deliveredAt = now, now
 	}
@@ -72,6 +72,9 @@ func (c *Conn) rateSample() (s RateSample) {
 	interval := max(e.sentAt.Sub(e.priorSent), c.deliveredAt.Sub(e.priorDeliveredAt))
 	if interval > 0 && interval >= c.rtt.min {
 		s.Interval = interval
+		if !s.AppLimited || uint64(s.Rate()) >= c.rateShown {
+			c.rateShown, c.rateLimited = uint64(s.Rate()), s.AppLimited
+		}
 	}
 	return s
 }
@@ -80,7 +83,7 @@ func (c *Conn) rateSample() (s RateSample) {
 // room.
 func (c *Conn) noteAppLimited() {
 	c.pace.waiting = false // what comes later has not waited for the timer
-	if c.lostOut <= c.retransOut && c.inFlight() < c.cc.Window() {
-		c.rate.appLimited = max(c.delivered+uint64(c.inFlight()), 1)
+	if c.lostOut <= c.retransOut && c.inFlight() < c.cwnd() {
+		c.rate.appLimited = max(c.delivered+uint64(c.inFlight()*c.payloadMSS()), 1)
 	}
 }

@@ -29,6 +29,7 @@ type Rest struct {
 	retries, orphanRetries          uint8
 	localPort, remotePort           uint16
 	mss, sndMSS, maxGSO, rcvMSS     uint16
+	reordering, initialReordering   uint16
 	iss, irs                        Seq
 	sndUna, sndWl1, sndWl2, highSeq Seq
 	rcvNxt, rcvAdv, rcvWup          Seq
@@ -42,7 +43,7 @@ type Rest struct {
 	rackRTT                         time.Duration
 	ato                             int64
 	busy                            time.Duration
-	delivered                       uint64
+	delivered, rateShown            uint64
 	lastSent, lastData, lastRecv    clock.Time
 	tsAge, keepAt                   clock.Time
 	more                            *restMore
@@ -62,14 +63,21 @@ const (
 	restFINKnown
 	restFINTaken
 	restNoTLP
-	restGuarded
+	restNoFRTO
+	restNoIdleRestart
+	restNoCollapse
+	restECN
+	restECNSeen
+	restECNEcho
+	restECNReduced
 	restPingPong
-	restReordering
 	restCoarse
 	restAppLimited
+	restRateLimited
 	restKeepAliveOn
 	restHasCubic
-	restCubicTimeout // afterTimeout
+	restCubicFound // HyStart has ended slow start
+	restCubicPP
 	restUrgentInline
 	restUrgentStandard
 	restKeepTimeWait
@@ -87,8 +95,8 @@ type restKeepAlive struct {
 
 // restCubic is a cubic before its epoch.
 type restCubic struct {
-	cwnd, ssthresh, wMax, cwndPrior float64
-	srtt                            time.Duration
+	cwnd, ssthresh, wMax uint32
+	minRTT               time.Duration
 }
 
 // restMore holds what few connections have.
@@ -122,7 +130,7 @@ func (c *Conn) idle() bool {
 		return !c.finQueued && c.sndUna == c.sndNxt && c.finKnown == c.finTaken &&
 			min(c.rtxAt, c.probeAt, c.ackAt, c.finAt, c.rackAt, c.tlpAt, c.pace.at) == clock.Never &&
 			c.recovery == recoveryOpen && c.backoff|c.tries|c.probes|c.dupOwed == 0 && c.kaProbes == 0 &&
-			!c.ackNow && !c.ackSoon && !c.ack.owed && !c.limited && !c.hasDSACK() &&
+			!c.ackNow && !c.ackSoon && !c.ack.owed && !c.hasDSACK() &&
 			!c.urgent.sending && (c.urgent.state == urgentNone || c.urgent.at.Less(c.rcvBuf.base))
 	case StateClosed, StateTimeWait:
 		return true
@@ -146,6 +154,7 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 		rackMult: c.rack.mult, rackPersist: c.rack.persist,
 		synRetries: c.synRetries, synLinear: c.synLinear, retries: c.retries, orphanRetries: c.orphanRetries,
 		localPort: c.localPort, remotePort: c.remotePort,
+		reordering: c.reordering, initialReordering: c.initialReordering,
 		mss: uint16(c.mss), sndMSS: uint16(c.sndMSS), maxGSO: uint16(c.maxGSO), rcvMSS: uint16(c.rcvMSS),
 		iss: c.iss, irs: c.irs,
 		sndUna: c.sndUna, sndWl1: c.sndWl1, sndWl2: c.sndWl2, highSeq: c.highSeq,
@@ -154,7 +163,7 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 		sndWnd: uint32(c.sndWnd), maxWnd: uint32(c.maxWnd), sndLimit: uint32(c.sndBuf.limit),
 		rcvLimit: uint32(c.rcvLimit), rcvMost: uint32(c.rcvMost),
 		rtt: c.rtt, rackRTT: c.rack.rtt, ato: c.ato, busy: c.chrono.total[chronoBusy],
-		delivered: c.delivered, lastSent: c.lastSent, lastData: c.lastData, lastRecv: c.lastRecv,
+		delivered: c.delivered, rateShown: c.rateShown, lastSent: c.lastSent, lastData: c.lastData, lastRecv: c.lastRecv,
 		tsAge: c.tsAge, keepAt: c.keepAt,
 	}
 	for _, f := range c.restBits() {
@@ -183,10 +192,13 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 		more.cc, needed = c.cc, needed || c.cc != nil
 	} else {
 		r.flags |= restHasCubic
-		if q.afterTimeout {
-			r.flags |= restCubicTimeout
+		if q.hystart.found {
+			r.flags |= restCubicFound
 		}
-		r.cubic = restCubic{q.cwnd, q.ssthresh, q.wMax, q.cwndPrior, q.srtt}
+		if q.plusPlus {
+			r.flags |= restCubicPP
+		}
+		r.cubic = restCubic{uint32(q.cwnd), uint32(q.ssthresh), uint32(q.wMax), q.minRTT}
 	}
 	if needed {
 		r.more = new(restMore)
@@ -205,7 +217,9 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	c.sndScale = r.sndScale
 	c.rcvScale = r.rcvScale
 	c.quickAcks = r.quickAcks
-	c.rack = rackState{rtt: r.rackRTT, fack: una, mult: r.rackMult, persist: r.rackPersist}
+	c.rack = rackState{rtt: r.rackRTT, next: una, mult: r.rackMult, persist: r.rackPersist}
+	c.reordering = r.reordering
+	c.initialReordering = r.initialReordering
 	c.synRetries = r.synRetries
 	c.synLinear = r.synLinear
 	c.retries = r.retries
@@ -223,7 +237,7 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	c.sndNxt = una
 	c.sndSml = una
 	c.retransHint = una
-	c.limitedEnd = una
+	c.usage = windowUsage{end: una, stamp: r.lastSent}
 	c.highSeq = r.highSeq
 	c.sndWl1 = r.sndWl1
 	c.sndWl2 = r.sndWl2
@@ -240,6 +254,7 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	c.ato = r.ato
 	c.chrono = chrono{total: [chronoKinds]time.Duration{chronoBusy: r.busy}}
 	c.delivered = r.delivered
+	c.rateShown = r.rateShown
 	c.lastSent = r.lastSent
 	c.lastData = r.lastData
 	c.lastRecv = r.lastRecv
@@ -281,11 +296,16 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	}
 	if r.flags&restHasCubic != 0 {
 		q := &c.cubic
-		q.mss = c.payloadMSS()
-		q.slow.reset()
-		q.cwnd, q.ssthresh, q.wMax, q.cwndPrior = r.cubic.cwnd, r.cubic.ssthresh, r.cubic.wMax, r.cubic.cwndPrior
-		q.srtt, q.afterTimeout = r.cubic.srtt, r.flags&restCubicTimeout != 0
+		q.init(c.payloadMSS())
+		q.hystart.reset()
+		q.hystartPP.reset()
+		q.cwnd, q.ssthresh, q.wMax, q.minRTT = int(r.cubic.cwnd), int(r.cubic.ssthresh), int(r.cubic.wMax), r.cubic.minRTT
+		q.hystart.found, q.hystart.minRTT = r.flags&restCubicFound != 0, q.minRTT
+		q.plusPlus = r.flags&restCubicPP != 0
 		c.cc = q
+	}
+	if c.cc != nil && c.state.synchronized() {
+		c.updateBurst()
 	}
 }
 
@@ -304,13 +324,15 @@ type restBit struct {
 	on   *bool
 }
 
-func (c *Conn) restBits() [17]restBit {
+func (c *Conn) restBits() [23]restBit {
 	return [...]restBit{
 		{restNoDelay, &c.noDelay}, {restOrphan, &c.orphan}, {restReadShut, &c.readShut},
 		{restTS, &c.useTS}, {restSACK, &c.useSACK},
 		{restFINQueued, &c.finQueued}, {restFINSent, &c.finSent}, {restFINKnown, &c.finKnown}, {restFINTaken, &c.finTaken},
-		{restNoTLP, &c.noTLP}, {restGuarded, &c.guarded}, {restPingPong, &c.pingPong},
-		{restReordering, &c.rack.reordering}, {restCoarse, &c.rack.coarse},
+		{restNoTLP, &c.noTLP}, {restNoFRTO, &c.noFRTO}, {restNoIdleRestart, &c.noIdleRestart}, {restNoCollapse, &c.noCollapse},
+		{restRateLimited, &c.rateLimited}, {restECN, &c.ecn.on}, {restECNSeen, &c.ecn.seen}, {restECNEcho, &c.ecn.echo}, {restECNReduced, &c.ecn.reduced},
+		{restPingPong, &c.pingPong},
+		{restCoarse, &c.rack.coarse},
 		{restUrgentInline, &c.urgent.inline}, {restUrgentStandard, &c.urgent.standard},
 		{restKeepTimeWait, &c.keepTimeWait},
 	}

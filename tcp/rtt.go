@@ -11,31 +11,62 @@ const (
 )
 
 // rttEstimator keeps the smoothed round-trip time and the timeout that follows
-// from it (RFC 6298).
+// from it (RFC 6298), with what Linux adds: the variance that the timeout reckons
+// with is the largest of the last round trip, falls by a quarter a round trip, and
+// is never less than the floor; and a round trip that is shorter than expected hardly
+// raises it, as the timeout should not grow by that (the idea of Eifel).
 type rttEstimator struct {
-	srtt, rttvar time.Duration
-	latest       time.Duration
-	min          time.Duration // least sample of the connection; 0 before the first
-	rto          time.Duration // without backoff
+	srtt   time.Duration
+	mdev   time.Duration // mean deviation: RTTVAR of RFC 6298, times 4
+	most   time.Duration // largest mdev of this round trip
+	rttvar time.Duration // times 4
+	round  Seq           // the round trip ends when more than this is acknowledged
+	latest time.Duration
+	min    time.Duration // least sample of the connection; 0 before the first
+	rto    time.Duration // without backoff
+	floor  time.Duration // of rttvar; 0 means minRTOVar
 }
 
-func (e *rttEstimator) sample(rtt time.Duration) {
-	rtt = max(rtt, time.Microsecond)
-	e.latest = rtt
-	if e.min == 0 || rtt < e.min {
-		e.min = rtt
+// sample takes a round-trip time, and the one that is least delayed, which counts for
+// the minimum. una and next are SND.UNA and SND.NXT.
+func (e *rttEstimator) sample(rtt, least time.Duration, una, next Seq) {
+	rtt, least = max(rtt, time.Microsecond), max(least, time.Microsecond)
+	floor := e.floor
+	if floor == 0 {
+		floor = minRTOVar
+	}
+	e.latest = least
+	if e.min == 0 || least < e.min {
+		e.min = least
 	}
 	if e.srtt == 0 { // rule 2.2
-		e.srtt, e.rttvar = rtt, rtt/2
+		e.srtt, e.mdev = rtt, 2*rtt
+		e.rttvar = max(e.mdev, floor)
+		e.most, e.round = e.rttvar, next
 	} else { // rule 2.3, alpha 1/8, beta 1/4
-		d := e.srtt - rtt
+		d := rtt - e.srtt
+		e.srtt += d / 8
 		if d < 0 {
-			d = -d
+			d = -d - e.mdev/4
+			if d > 0 {
+				d /= 8
+			}
+		} else {
+			d -= e.mdev / 4
 		}
-		e.rttvar += (d - e.rttvar) / 4
-		e.srtt += (rtt - e.srtt) / 8
+		e.mdev += d
+		if e.mdev > e.most {
+			e.most = e.mdev
+			e.rttvar = max(e.rttvar, e.most)
+		}
+		if e.round.Less(una) {
+			if e.most < e.rttvar {
+				e.rttvar -= (e.rttvar - e.most) / 4
+			}
+			e.round, e.most = next, floor
+		}
 	}
-	e.rto = min(e.srtt+max(4*e.rttvar, minRTOVar), maxRTO)
+	e.rto = min(e.srtt+e.rttvar, maxRTO)
 }
 
 // timeout returns the timeout after backoff doublings (rule 5.5).

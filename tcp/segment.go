@@ -74,6 +74,9 @@ type Segment struct {
 	Urgent           uint16 // the urgent pointer; means something with URG
 	Options          Options
 	Payload          []byte
+	// ECN is the codepoint of the IP header (RFC 3168, section 5); Parse leaves it
+	// alone.
+	ECN uint8
 }
 
 // Len returns the length in sequence space: payload, SYN and FIN.

@@ -261,13 +261,13 @@ func TestGSO(t *testing.T) {
 	cfg.MaxGSO = 65000
 	w := dial(t, cfg, synAck)
 	w.write(25500)
-	w.expect("P. 1:10001 ack 1 gso 1000")
+	w.expect("P. 1:5001 ack 1 gso 1000", "P. 5001:10001 ack 1 gso 1000") // half a window at most, as Linux has it
 	w.recv(". 1:1 ack 3001 win 65535")
 	w.expect("P. 10001:16001 ack 1 gso 1000")
 	w.recv(". 1:1 ack 3001 win 65535 <sack 5001:16001>")
-	w.expect(". 3001:4001 ack 1", ". 4001:5001 ack 1", "P. 16001:20001 ack 1 gso 1000") // half of what was outstanding
+	w.expect("P. 3001:5001 ack 1 gso 1000", "P. 16001:19001 ack 1 gso 1000", ". 19001:20001 ack 1")
 	w.recv(". 1:1 ack 20001 win 65535")
-	w.expect("P. 20001:25501 ack 1 gso 1000")
+	w.expect("P. 20001:23001 ack 1 gso 1000", "P. 23001:25501 ack 1 gso 1000")
 }
 
 // RFC 6298: rule 5.4 to 5.6, backoff, the cap, and R2 after 924 s.
@@ -352,7 +352,7 @@ func TestPacketTooBig(t *testing.T) {
 	w := dial(t, plain(), synAck)
 	w.write(3000)
 	w.skip()
-	window := w.c.Info().Window
+	window := w.c.cwnd()
 	w.do(func(c *Conn) {
 		c.PacketTooBig(w.now, w.iss, 700)            // not outstanding
 		c.PacketTooBig(w.now, w.iss.Add(3001), 700)  // not sent
@@ -362,14 +362,14 @@ func TestPacketTooBig(t *testing.T) {
 	w.do(func(c *Conn) { c.PacketTooBig(w.now, w.iss.Add(1001), 700) })
 	w.expect(". 1:701 ack 1", ". 701:1001 ack 1", ". 1001:1701 ack 1", ". 1701:2001 ack 1", ". 2001:2701 ack 1", "P. 2701:3001 ack 1")
 	w.recv(". 1:1 ack 1001 win 65535")
-	if got := w.c.Info().Window; got < window {
-		t.Errorf("window %d, before %d", got, window)
+	if got := w.c.cwnd(); got < window {
+		t.Errorf("window of %d segments, before %d", got, window)
 	}
 	w.recv(". 1:1 ack 3001 win 65535")
 	w.write(1000)
 	w.expect(". 3001:3701 ack 1", "P. 3701:4001 ack 1")
 	w.do(func(c *Conn) { c.PacketTooBig(w.now, w.iss.Add(3001), 1) }) // forged: bounded
-	w.expect(". 3001:3513 ack 1", ". 3513:3701 ack 1")
+	w.expect(". 3001:3513 ack 1", "P. 3513:4001 ack 1")
 	if got := w.c.Info().SegmentSize; got != minPathMSS {
 		t.Errorf("segment size %d", got)
 	}

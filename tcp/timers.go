@@ -25,13 +25,13 @@ func (c *Conn) Timeout(now clock.Time) {
 	}
 	// What is cheaper than a timeout goes before it, so that being called late costs no
 	// more than the delay.
-	if !now.Before(c.rackAt) {
+	c.deferred = false
+	switch {
+	case !now.Before(c.rackAt):
 		c.rackTimeout(now)
-	}
-	if !now.Before(c.tlpAt) {
+	case !now.Before(c.tlpAt):
 		c.tlpTimeout(now)
-	}
-	if !now.Before(c.rtxAt) {
+	case !now.Before(c.rtxAt):
 		c.retransmissionTimeout(now)
 	}
 	if !now.Before(c.probeAt) {
@@ -83,22 +83,67 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 		return
 	}
 	c.noteStalled(now)
-	// A timeout within an episode is no second reason to reduce the threshold.
-	first := c.recovery < recoveryFast || c.recovery == recoveryLoss && c.tries == 0
+	c.enterLoss(now)
+	if c.tries == 0 {
+		c.stats.timeoutEpisodes++
+		c.lossSince = now
+	}
 	c.tries += b2u(c.tries < 255)
 	if c.backoff < 16 {
 		c.backoff++
 	}
-	c.cc.OnTimeout(now, c.outstanding(), first)
-	if first {
-		c.undoBegin()
+	c.repeat = repeatLost
+	c.setTimer(timerRetransmit, c.retransmitAt(now))
+}
+
+// timerKind names the timers of what is in flight. One of them runs at a time.
+type timerKind uint8
+
+const (
+	timerNone       timerKind = iota
+	timerRetransmit           // RFC 6298
+	timerProbe                // RFC 8985, section 7
+	timerReordering           // RFC 8985, section 6.3
+)
+
+func (c *Conn) setTimer(kind timerKind, at clock.Time) {
+	c.rtxAt, c.tlpAt, c.rackAt = clock.Never, clock.Never, clock.Never
+	switch kind {
+	case timerRetransmit:
+		c.rtxAt = at
+	case timerProbe:
+		c.tlpAt = at
+	case timerReordering:
+		c.rackAt = at
 	}
-	c.frto = frtoOff
-	if first && c.useSACK && c.ranges.at(0).flags&rangeSacked == 0 {
-		c.frto = frtoFirst
+}
+
+// armRetransmission starts a timer anew for what is in flight (RFC 6298, rule 5.3):
+// that of the tail loss probe, which comes first, or else the retransmission timer.
+func (c *Conn) armRetransmission(now clock.Time) {
+	if c.armTLP(now, c.retransmitAt(now)) {
+		return
 	}
-	c.enterLoss(now)
-	c.rtxAt = c.retransmitAt(now)
+	c.rearmTimeout(now)
+}
+
+// rearmTimeout starts the retransmission timer. In place of a probe or the
+// reordering timer, it is counted from when the first segment was sent.
+func (c *Conn) rearmTimeout(now clock.Time) {
+	if c.ranges.count == 0 {
+		c.setTimer(timerNone, 0)
+		return
+	}
+	at := c.retransmitAt(now)
+	if c.tlpAt != clock.Never || c.rackAt != clock.Never {
+		at = max(min(at, c.headTimeout()), now.Add(time.Millisecond))
+	}
+	c.setTimer(timerRetransmit, at)
+}
+
+// headTimeout is when the first segment outstanding will have waited for a timeout.
+func (c *Conn) headTimeout() clock.Time {
+	return c.ranges.at(0).sentAt.Add(c.rtt.timeout(c.backoff))
 }
 
 // retransmitAt is when the retransmission timer expires that is started now: not
@@ -113,32 +158,55 @@ func (c *Conn) retransmitAt(now clock.Time) clock.Time {
 
 // enterLoss takes everything outstanding for lost, except what the peer reported
 // and what was sent too recently to be missed (RFC 8985, section 6.3,
-// RACK_mark_losses_on_RTO).
+// RACK_mark_losses_on_RTO), and begins anew with one segment.
 func (c *Conn) enterLoss(now clock.Time) {
-	width := c.rackWidth()
-	if c.ranges.at(0).flags&rangeSacked != 0 {
+	c.news = ackNews{una: c.sndUna}
+	reneged := c.ranges.at(0).flags&rangeSacked != 0
+	if reneged {
 		// The peer reported it, and still does not acknowledge it: it has given the data
 		// up again (RFC 2018, section 8). No report of it can be trusted any more.
-		for i := range c.ranges.count {
-			if r := c.ranges.at(i); r.flags&rangeSacked != 0 {
-				r.flags &^= rangeSacked
-				c.sackedOut -= r.len()
-			}
-		}
 		c.stats.reneged++
 	}
+	if reneged || !c.useSACK {
+		c.sackedOut = 0
+	}
+	c.retransHint = c.sndUna
 	for i := range c.ranges.count {
 		r := c.ranges.at(i)
-		recent := c.useSACK && i > 0 && now.Before(r.sentAt.Add(c.rack.rtt+width))
-		if r.flags&rangeSacked == 0 && !recent {
-			c.markLost(r)
+		if reneged {
+			r.flags &^= rangeSacked
 		}
+		if c.useSACK && !reneged && i > 0 && now.Before(r.sentAt.Add(c.rack.rtt)) {
+			continue
+		}
+		c.markLost(r)
 	}
-	c.recovery, c.guarded = recoveryLoss, true
-	c.rackAt, c.tlpAt, c.tlp.active, c.tlpOwed = clock.Never, clock.Never, false, false
+	// A timeout within an episode is no second reason to reduce the threshold.
+	first := c.recovery <= recoveryDisorder || !c.sndUna.Less(c.highSeq) || c.recovery == recoveryLoss && c.tries == 0
+	fresh := c.recovery < recoveryFast
+	if c.recovery <= recoveryDisorder && c.sackedOut >= int(c.initialReordering) {
+		// So many reports, and recovery did not begin: reordering was over-estimated.
+		c.reordering = min(c.reordering, c.initialReordering)
+	}
+	if first {
+		c.undoBegin()
+		c.undo.restore = true
+	}
+	c.cc.OnTimeout(now, c.inFlight()*c.payloadMSS(), first)
+	c.usage.stamp = now
+	c.tlp.active, c.tlpOwed = false, false
+	c.frto = !c.noFRTO && (fresh || c.tries > 0)
+	c.recovery = recoveryLoss
 	c.highSeq = c.sndNxt
-	c.retransHint = c.sndUna
-	c.dupAcks, c.renoSacked = 0, 0
+	c.ecnReduced()
+}
+
+// endTimeouts notes how long an episode of timeouts took.
+func (c *Conn) endTimeouts(now clock.Time) {
+	if c.lossSince != 0 {
+		c.stats.timeoutTime += now.Sub(c.lossSince)
+		c.lossSince = 0
+	}
 }
 
 // noteStalled notes when the first repetition without progress left: what the user

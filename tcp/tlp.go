@@ -23,37 +23,43 @@ type tlpState struct {
 	retrans bool // the probe was a retransmission
 }
 
-// armTLP starts the probe timer: when what is in flight is acknowledged no more, a
-// probe makes the peer tell what is missing, before the timeout collapses the
-// window (RFC 8985, section 7.2).
-func (c *Conn) armTLP(now clock.Time) {
-	c.tlpAt = clock.Never
-	if c.noTLP || !c.useSACK || c.tlp.active || c.ranges.count == 0 || c.sackedOut > 0 ||
-		c.recovery != recoveryOpen || !c.state.synchronized() {
-		return
+// armTLP starts the probe timer in place of the retransmission timer, if there is to
+// be a probe: when what is in flight is acknowledged no more, it makes the peer tell
+// what is missing, before the timeout collapses the window (RFC 8985, section 7.2).
+// rto is when that timeout would be.
+func (c *Conn) armTLP(now, rto clock.Time) bool {
+	if c.noTLP || !c.useSACK || c.packetsOut == 0 || !c.state.synchronized() ||
+		c.recovery != recoveryOpen && c.recovery != recoveryCWR {
+		return false
 	}
 	pto := tlpNoSRTT
 	if c.rtt.srtt > 0 {
 		pto = 2*c.rtt.srtt + tlpSlack
-		if c.outstanding() <= c.payloadMSS() {
+		if c.packetsOut == 1 {
 			pto = 2*c.rtt.srtt + tlpDelAck
 		}
 	}
-	c.tlpAt = min(now.Add(pto), c.rtxAt)
+	at := now.Add(pto)
+	if rto.After(now) {
+		at = min(at, rto)
+	}
+	c.setTimer(timerProbe, at)
+	return true
 }
 
 // tlpTimeout is RFC 8985, section 7.3. The retransmission timer begins anew, so
 // that the probe has its time.
 func (c *Conn) tlpTimeout(now clock.Time) {
-	c.tlpAt = clock.Never
-	if c.sndBuf.pinned || c.tlp.active || c.ranges.count == 0 || c.recovery != recoveryOpen {
+	if c.sndBuf.pinned {
+		c.setTimer(timerProbe, now.Add(tlpSlack)) // the device has not even taken what we would repeat
 		return
 	}
-	if c.userTimeout > 0 && c.stalledSince != 0 {
-		return // the timeout itself is near
+	if c.tlp.active || c.ranges.count == 0 {
+		c.rearmTimeout(now)
+		return
 	}
 	c.tlpOwed = true
-	c.rtxAt = c.retransmitAt(now)
+	c.setTimer(timerRetransmit, c.retransmitAt(now))
 }
 
 // outputTLP sends the probe: something new if there is something and the peer's
@@ -63,77 +69,84 @@ func (c *Conn) outputTLP(now clock.Time, b *Batch) {
 		return
 	}
 	c.tlpOwed = false
-	if b.full() || c.ranges.count == 0 || c.recovery != recoveryOpen {
+	if b.full() || c.ranges.count == 0 {
 		return
 	}
-	c.stats.tailProbes++
 	next := c.sndNxt
-	c.tlpNew = true
-	c.outputNew(now, b)
-	c.tlpNew = false
-	if c.sndNxt == next {
-		i := c.ranges.count - 1
-		size := c.segmentSize()
-		r := c.ranges.at(i)
-		data := r.len()
-		if c.finSent {
-			data--
-		}
-		if data > size {
-			c.ranges.split(i, r.seq.Add((data-1)/size*size))
-			r = c.ranges.at(i + 1)
-		}
-		if c.finSent && r.len() == 1 && c.ranges.count > 1 {
-			// A FIN alone could not be reported by SACK: it goes along with data.
-			last := c.ranges.count - 1
-			p := c.ranges.at(last - 1)
-			if p.flags&rangeSacked == 0 && p.len() > size {
-				c.ranges.split(last-1, p.seq.Add((p.len()-1)/size*size))
-				last++
-				p = c.ranges.at(last - 1)
+	if n := min(c.unsent(), c.segmentSize()); n > 0 || c.finQueued && !c.finSent {
+		if n <= c.sndUna.Add(c.sndWnd).Sub(next) {
+			c.tlpNew = true
+			c.outputNew(now, b)
+			c.tlpNew = false
+			if c.sndNxt == next {
+				return
 			}
-			if p.flags&rangeSacked == 0 {
-				p.end = c.sndNxt
-				c.ranges.count--
-			}
-			r = c.ranges.at(c.ranges.count - 1)
+			c.tlp.retrans = false
+			c.probeSent(now)
+			return
 		}
-		c.snapshot(now, r)
-		r.inFlight = uint32(c.inFlight())
-		r.flags |= rangeEver
-		r.tries += b2u(r.tries < 255)
-		c.stats.retransmits++
-		c.stats.bytesRetrans += uint64(r.len())
-		c.tlp.retrans = true
-		c.emitRange(now, b, r)
-	} else {
-		c.tlp.retrans = false
 	}
+	i := c.ranges.count - 1
+	r := c.ranges.at(i)
+	if data, size := c.dataLen(r), c.segmentSize(); data > size {
+		c.resize(r, size)
+		c.cut(i, r.seq.Add((data-1)/size*size))
+		r = c.ranges.at(i + 1)
+	}
+	r = c.joinFIN(r)
+	c.transmitAgain(now, b, r)
+	c.tlp.retrans = true
+	c.probeSent(now)
+}
+
+func (c *Conn) probeSent(now clock.Time) {
+	c.stats.tailProbes++
 	c.tlp.active, c.tlp.end = true, c.sndNxt
-	c.tlpAt = clock.Never
+	c.setTimer(timerRetransmit, c.retransmitAt(now))
+}
+
+// joinFIN lets a FIN that was sent alone, r, go along with the segment before it, as
+// receivers that do not report a FIN by SACK (RFC 2018 speaks of data only) could
+// tell nothing of it.
+func (c *Conn) joinFIN(r *sentRange) *sentRange {
+	i := c.ranges.count - 1
+	if !c.finSent || r.len() != 1 || i == 0 {
+		return r
+	}
+	p := c.ranges.at(i - 1)
+	if p.flags&rangeSacked != 0 || r.flags&(rangeSacked|rangeLost|rangeRetrans) != 0 {
+		return r
+	}
+	if size := c.segmentSize(); p.len() > size {
+		c.resize(p, size)
+		c.cut(i-1, p.seq.Add((p.len()-1)/size*size))
+		i++
+		p = c.ranges.at(i - 1)
+	}
+	c.drop(c.ranges.at(i), 1)
+	p.end = c.sndNxt
+	c.ranges.remove(i)
+	return p
 }
 
 // tlpAcked decides whether a loss hid behind the probe: then the probe has
 // repaired it, and the window has to be reduced all the same (RFC 8985, section
 // 7.4).
-func (c *Conn) tlpAcked(now clock.Time, seg *Segment, acked int, sacked bool) {
-	if !c.tlp.active || seg.Ack.Less(c.tlp.end) {
+func (c *Conn) tlpAcked(now clock.Time, ack Seq) {
+	n := &c.news
+	if !c.tlp.active || ack.Less(c.tlp.end) {
 		return
 	}
 	switch {
-	case !c.tlp.retrans, c.news.dsackTLP:
-		// New data, or both copies arrived.
-	case c.tlp.end.Less(seg.Ack):
-		if c.recovery == recoveryOpen {
-			c.cc.OnLoss(now, c.outstanding()+acked)
-			c.cc.OnRecovered(now)
-			c.undo.armed = false
-			c.stats.probeLosses++
-		}
-	case acked == 0 && !sacked && seg.Len() == 0:
-		// A duplicate ACK: the probe arrived beside the original.
-	default:
-		return
+	case !c.tlp.retrans, n.dsackTLP:
+		c.tlp.active = false // new data, or both copies arrived
+	case c.tlp.end.Less(ack):
+		c.beginReduction(now)
+		c.recovery = recoveryCWR
+		c.endReduction(now)
+		c.keepOpen()
+		c.stats.probeLosses++
+	case !n.advanced && !n.dataAcked && !n.data && !n.update && !n.sacked:
+		c.tlp.active = false // a duplicate ACK: the probe arrived beside the original
 	}
-	c.tlp.active = false
 }

@@ -6,119 +6,127 @@ import "github.com/netduet/netduet/clock"
 // called for, and to take its reduction back.
 type undoState struct {
 	armed    bool   // the window was reduced, and nothing proves yet that it had to be
+	restore  bool   // the controller can take the reduction back
 	una      Seq    // SND.UNA at that time
-	repeated int    // bytes sent again in the episode that no D-SACK has named
-	sent     bool   // something was sent again
-	stamp    uint32 // timestamp of the first of it (RFC 3522, section 3.2)
+	repeated int    // segments sent again that no D-SACK has named; -1 before the first
+	stamped  bool   // something was sent again …
+	stamp    uint32 // … the first time at this timestamp (RFC 3522, section 3.2)
 }
 
-func (c *Conn) undoBegin() { c.undo = undoState{armed: true, una: c.sndUna} }
-
-// undoSent counts n bytes that are sent again.
-func (c *Conn) undoSent(now clock.Time, n int) {
-	if !c.undo.sent {
-		c.undo.sent, c.undo.stamp = true, c.tsNow(now)
+// undoBegin begins an episode. Retransmissions of an earlier one that are still in
+// flight, a probe among them, can be reported in this one.
+func (c *Conn) undoBegin() {
+	u := &c.undo
+	u.armed, u.una, u.repeated = true, c.sndUna, c.retransOut
+	if c.tlp.active && c.tlp.retrans {
+		u.repeated++
 	}
-	c.undo.repeated += n
+	if u.repeated == 0 {
+		u.repeated = -1
+	}
 }
 
-// allInVain reports whether the peer has got everything twice that was sent again
-// (the idea of RFC 3708).
-func (c *Conn) allInVain() bool { return c.undo.armed && c.undo.sent && c.undo.repeated == 0 }
-
-// originalAcked reports whether what moved SND.UNA was sent before the first
-// retransmission, as its timestamp tells (RFC 3522, section 3.2).
-func (c *Conn) originalAcked(seg *Segment, acked int) bool {
-	return c.undo.armed && c.undo.sent && acked > 0 && c.useTS && seg.Options.HasTS &&
-		int32(seg.Options.TSEcr-c.undo.stamp) < 0
+// undoSent counts segments that are sent again.
+func (c *Conn) undoSent(now clock.Time, segs int) {
+	u := &c.undo
+	if !u.stamped {
+		u.stamped, u.stamp = true, c.tsNow(now)
+	}
+	u.repeated = max(u.repeated, 0) + segs
 }
 
-// tryUndo takes a false reduction back (RFC 4015). In fast recovery the timestamp
-// of a partial acknowledgement proves it only while no retransmission is in
-// flight, as another hole may have been a real one.
-func (c *Conn) tryUndo(now clock.Time, seg *Segment, acked int) {
-	if !c.undo.armed {
-		return
+// delayed reports whether what moved SND.UNA was sent before the first
+// retransmission, as its timestamp tells (RFC 3522, section 3.2), or because nothing
+// was sent again yet.
+func (c *Conn) delayed(seg *Segment) bool {
+	if c.undo.stamped {
+		return c.echoes(seg) && int32(seg.Options.TSEcr-c.undo.stamp) < 0
 	}
-	done := !c.sndUna.Less(c.highSeq)
-	switch {
-	case c.allInVain():
-	case c.recovery == recoveryLoss && c.originalAcked(seg, acked):
-	case c.recovery == recoveryFast && c.originalAcked(seg, acked) && (done || c.retransOut == 0):
-	case c.recovery == recoveryLoss && c.frtoInput(acked):
-		c.stats.spuriousTimeouts++
-	default:
-		return
-	}
-	c.undoReduction(now)
+	// Without SACK the mark is taken away while the state is held; see tryUndoRecovery.
+	return c.useSACK || c.sndUna.Less(c.highSeq)
 }
 
-func (c *Conn) undoReduction(now clock.Time) {
-	for i := range c.ranges.count {
-		r := c.ranges.at(i)
-		r.flags &^= rangeLost | rangeRetrans
+// mayUndo reports whether the episode was in vain: the peer has got everything twice
+// that was sent again (RFC 3708), or the original arrived.
+func (c *Conn) mayUndo(seg *Segment) bool {
+	return c.undo.armed && (c.undo.repeated == 0 || c.delayed(seg))
+}
+
+// tryUndoRecovery ends recovery when all is acknowledged that was outstanding when
+// it began. It reports whether the state is to be held: without SACK, duplicates of
+// the last retransmission could begin another recovery, so RFC 6582, section 4, has
+// it end only when more than the recovery point is acknowledged.
+func (c *Conn) tryUndoRecovery(now clock.Time, seg *Segment) bool {
+	if c.mayUndo(seg) {
+		c.undoReduction(now, false)
+	} else {
+		c.rackRecovered()
 	}
-	c.lostOut, c.retransOut = 0, 0
-	c.undo.armed, c.frto = false, frtoOff
+	if c.holdsState() {
+		return true
+	}
 	c.recovery = recoveryOpen
-	c.dupAcks, c.renoSacked = 0, 0
-	c.backoff, c.tries, c.stalledSince = 0, 0, 0
-	c.stats.undos++
-	c.rack.reordering = true
-	c.cc.OnUndo(now)
-	if c.ranges.count > 0 {
-		c.rtxAt = c.retransmitAt(now)
-	}
-}
-
-// frtoState is the progress of F-RTO (RFC 5682, sections 2.1 and 3.1).
-type frtoState uint8
-
-const (
-	frtoOff   frtoState = iota
-	frtoFirst           // the timeout's retransmission is under way
-	frtoSend            // it was acknowledged: new data shall leave in place of retransmissions
-	frtoWait            // new data is under way: what is acknowledged next decides
-)
-
-// frtoInput judges an acknowledgement after a timeout (with SACK only): it was spurious if something
-// arrived that was sent before it and never again.
-func (c *Conn) frtoInput(acked int) bool {
-	switch c.frto {
-	case frtoOff:
-		return false
-	case frtoFirst:
-		if c.news.original {
-			return true // step 3.b
-		}
-		if acked > 0 && c.sndUna.Less(c.highSeq) {
-			c.frto = frtoSend // step 2.b
-		} else {
-			c.frto = frtoOff // step 2.a
-		}
-	case frtoWait:
-		if c.news.original {
-			return true // step 3.b
-		}
-		c.frto = frtoOff // step 3.a
-	}
 	return false
 }
 
-// frtoOutput sends the new data of step 2.b, at most two segments; if there is none
-// that may leave, recovery goes on as usual. It reports whether retransmissions
-// have to wait.
-func (c *Conn) frtoOutput(now clock.Time, b *Batch) bool {
-	if c.recovery != recoveryLoss {
-		c.frto = frtoOff
+func (c *Conn) holdsState() bool {
+	if c.useSACK || c.sndUna != c.highSeq {
+		return false
 	}
-	if c.frto == frtoSend {
-		next := c.sndNxt
-		c.outputNew(now, b)
-		c.frto = frtoOff
-		if c.sndNxt != next {
-			c.frto = frtoWait
+	if !c.everRepeated() {
+		c.undo.stamped = false
+	}
+	return true
+}
+
+// tryUndoDSACK takes the reduction back when everything that was sent again arrived
+// twice.
+func (c *Conn) tryUndoDSACK(now clock.Time) bool {
+	if !c.undo.armed || c.undo.repeated != 0 {
+		return false
+	}
+	c.rack.persist = min(rackPersist, c.rack.persist+1)
+	c.undoReduction(now, false)
+	return true
+}
+
+// tryUndoLoss takes a timeout back: proved by what arrived (F-RTO), by a timestamp
+// or by D-SACK.
+func (c *Conn) tryUndoLoss(now clock.Time, seg *Segment, frto bool) bool {
+	if !frto && !c.mayUndo(seg) {
+		return false
+	}
+	c.undoReduction(now, true)
+	if frto {
+		c.stats.spuriousTimeouts++
+	}
+	c.tries = 0
+	if c.holdsState() {
+		return true
+	}
+	if frto || c.useSACK {
+		c.recovery = recoveryOpen
+	}
+	return true
+}
+
+// undoReduction brings the window back (RFC 4015); unmark: nothing is taken for lost
+// any more.
+func (c *Conn) undoReduction(now clock.Time, unmark bool) {
+	if unmark {
+		for i := range c.ranges.count {
+			c.ranges.at(i).flags &^= rangeLost
 		}
+		c.lostOut = 0
+		c.rack.next = c.sndUna
+		c.retransHint = c.sndNxt
 	}
-	return c.frto == frtoWait
+	if c.undo.restore {
+		c.cc.OnUndo(now)
+		c.ecn.reduced = false
+	}
+	c.usage.stamp = now
+	c.undo.armed = false
+	c.rack.advanced = true
+	c.stats.undos++
 }

@@ -36,10 +36,6 @@ func TestUndoByDSACK(t *testing.T) {
 	if in := w.c.Info(); in.Undos != 0 || in.Window != 6000 || in.DSACKsIn != 0 {
 		t.Errorf("%+v", in)
 	}
-	w.recv(". 1:1 ack 10001 win 65535 <sack 1:501>")
-	if in := w.c.Info(); in.Undos != 0 {
-		t.Errorf("%+v", in)
-	}
 	w.recv(". 1:1 ack 10001 win 65535 <sack 501:1001>")
 	if in := w.c.Info(); in.Undos != 1 || in.Window != 10000 {
 		t.Errorf("%+v", in)
@@ -47,7 +43,7 @@ func TestUndoByDSACK(t *testing.T) {
 	for range 1000 { // a flood of them, for nothing that was sent twice
 		w.recv(". 1:1 ack 10001 win 65535 <sack 1:1001>")
 	}
-	if in := w.c.Info(); in.Undos != 1 || in.DSACKsIn != 2 {
+	if in := w.c.Info(); in.Undos != 1 || in.DSACKsIn != 1 {
 		t.Errorf("%+v", in)
 	}
 }

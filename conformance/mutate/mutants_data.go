@@ -107,6 +107,6 @@ func sendMutants() []mutant {
 		{"send: a smaller path MTU is not heeded",
 			"\tc.sndMSS = mss\n\tc.cc.SetMSS", "\tc.cc.SetMSS"},
 		{"send: what was too big for the path waits for the timer",
-			"r.len() > c.payloadMSS()+1 {", "r.len() > 1<<30 {"},
+			"int(r.size) > c.payloadMSS() {", "int(r.size) > 1<<30 {"},
 	}
 }

@@ -40,7 +40,7 @@ func handshakeMutants() []mutant {
 		{"open: a reset without ACK ends SYN-SENT",
 			"\t\tif seg.Flags.Has(ACK) {\n\t\t\tc.die(ErrRefused)", "\t\t{\n\t\t\tc.die(ErrRefused)"},
 		{"open: the initial congestion window is four segments",
-			"return min(10*mss, max(2*mss, 14600))", "return min(4*mss, max(2*mss, 14600))"},
+			"const initialSegments = 10", "const initialSegments = 4"},
 		{"open: a SYN lost twice leaves the initial window as it is",
 			"\tif c.tries > 1 {\n", "\tif c.tries > 200 {\n"},
 		{"open: a deferred accept does not wait for data",

@@ -31,6 +31,8 @@ type Fate struct {
 	Drop, Duplicate bool
 	// Late is added to the path's delay, and lets later segments overtake.
 	Late time.Duration
+	// Hold is added, too, and holds later segments up as well.
+	Hold time.Duration
 }
 
 // Config describes a run.
@@ -297,7 +299,7 @@ func (d *Side) wire(b []byte) {
 		if fate.Late > 0 {
 			at = at.Add(fate.Late)
 		} else {
-			at = max(at, d.lastArr)
+			at = max(at.Add(fate.Hold), d.lastArr)
 			d.lastArr = at
 		}
 		s.At(at, func() { d.peer.receive(b) })
