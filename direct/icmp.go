@@ -37,8 +37,10 @@ type icmpError struct {
 // platforms have them.
 func errorOf(m *icmp.Message, quoted int) (e icmpError, ok bool) {
 	switch m.Type {
-	case icmp.TypeTimeExceeded, icmp.TypeParameterProblem:
+	case icmp.TypeTimeExceeded:
 		return icmpError{errno: syscall.EHOSTUNREACH}, true
+	case icmp.TypeParameterProblem:
+		return icmpError{errno: syscall.EPROTO}, true
 	case icmp.TypeUnreachable:
 	default:
 		// Source quench is obsolete (RFC 6633); redirects are refused, since the

@@ -244,6 +244,12 @@ func (rx *receiver) tcp(p *packet) {
 		c.badAddress.Add(1)
 		return
 	}
+	if seg.Options.Signed {
+		// No socket here has a key, and without one a signed segment is not for it (RFC
+		// 5925, section 7.3; as Linux has it for both kinds of signature).
+		c.signed.Add(1)
+		return
+	}
 	f := flow{local: p.h.Dst, remote: p.h.Src, localPort: seg.DstPort, remotePort: seg.SrcPort}
 	// A record may be replaced by another between being found and being locked; that
 	// happens a bounded number of times in a connection's life.

@@ -71,7 +71,7 @@ func (c *TCPConn) ready() (r Readiness) {
 			r |= ReadyPri
 		}
 	}
-	if c.tc.Err() != nil && !c.errTaken {
+	if c.tc.Err() != nil && !c.errTaken || c.told() {
 		r |= ReadyErr
 	}
 	return r

@@ -446,20 +446,33 @@ func (k *Socket) WriteTo(p []byte, dst netip.AddrPort) (int, error) {
 }
 
 // CloseWrite and CloseRead shut a direction down, as shutdown(2) does.
-func (k *Socket) CloseWrite() error { return k.shutdown((*TCPConn).CloseWrite) }
+func (k *Socket) CloseWrite() error { return k.shutdown((*TCPConn).CloseWrite, false) }
 
-// CloseRead ends reading; the peer is not told.
-func (k *Socket) CloseRead() error { return k.shutdown((*TCPConn).CloseRead) }
+// CloseRead ends reading; the peer is not told. A socket that listens does so no more.
+func (k *Socket) CloseRead() error { return k.shutdown((*TCPConn).CloseRead, true) }
 
-func (k *Socket) shutdown(f func(*TCPConn) error) error {
-	c, _, err := k.parts()
-	switch {
-	case err != nil:
+func (k *Socket) shutdown(f func(*TCPConn) error, read bool) error {
+	if err := k.enter(); err != nil {
 		return err
+	}
+	c, l := k.conn, k.ln
+	if l != nil && read {
+		// As Linux: what listened is a fresh socket again, which keeps its address.
+		l.setNotify(nil)
+		l.Close()
+		k.ln = nil
+		if _, errno := k.st.listeners.bind(k, l.addr, 0); errno != 0 {
+			k.addr = netip.AddrPort{} // somebody was faster
+		}
+	}
+	k.mu.Unlock()
+	switch {
+	case l != nil:
+		return nil
 	case c == nil:
 		return syscall.ENOTCONN
 	}
-	c.mu.Lock()
+	c.lock()
 	connecting := c.tc.State() == tcp.StateSynSent
 	if connecting { // as Linux: either direction ends the attempt
 		now := c.at(c.st.clk.Now())
@@ -477,7 +490,7 @@ func (k *Socket) shutdown(f func(*TCPConn) error) error {
 // the handshake's last ACK rides on its data, as in Linux with a blocking write.
 func (k *Socket) ExpectWrite() {
 	if c, _, err := k.parts(); err == nil && c != nil {
-		c.mu.Lock()
+		c.lock()
 		c.tc.SetDataFollows(true)
 		c.unlock()
 	}
@@ -695,6 +708,9 @@ func (c *TCPConn) tryRead(p []byte, take bool) (int, error) {
 		c.drive(now, tcp.OutputAll)
 		return n, nil
 	case err == nil:
+		if c.told() {
+			return 0, c.takeError()
+		}
 		return 0, syscall.EAGAIN
 	case err == io.EOF:
 		return 0, io.EOF
@@ -718,6 +734,9 @@ func (c *TCPConn) tryWrite(p []byte, mode writeMode) (int, error) {
 	}
 	if len(p) == 0 {
 		return 0, nil
+	}
+	if c.told() {
+		return 0, c.takeError()
 	}
 	now := c.at(c.st.clk.Now())
 	c.tc.SetMore(mode.more)

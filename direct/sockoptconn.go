@@ -70,7 +70,11 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 		case linuxopt.SO_LINGER:
 			return lingerValue(c.options().linger), 0
 		case linuxopt.SO_ERROR:
-			return linuxopt.Int(int(c.takeError())), 0
+			errno := c.takeError()
+			if soft := c.tc.Soft(errno == 0); errno == 0 && soft != nil {
+				errno = errnoOf(soft) // as Linux: who asks is told of what may pass, too
+			}
+			return linuxopt.Int(int(errno)), 0
 		case linuxopt.SO_ACCEPTCONN:
 			return linuxopt.Int(0), 0
 		case linuxopt.SO_SNDBUF:
@@ -108,6 +112,9 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 
 // takeError returns the pending error and clears it. c.mu is held.
 func (c *TCPConn) takeError() syscall.Errno {
+	if c.told() {
+		return errnoOf(c.tc.Soft(true))
+	}
 	err := c.tc.Err()
 	if err == nil || c.errTaken {
 		return 0
@@ -115,6 +122,10 @@ func (c *TCPConn) takeError() syscall.Errno {
 	c.errTaken = true
 	return errnoOf(err)
 }
+
+// told reports whether an ICMP error is pending that the application wants to be told
+// of at once (IP_RECVERR). c.mu is held.
+func (c *TCPConn) told() bool { return c.options().ip.recvErr && c.tc.Soft(false) != nil }
 
 // linuxInfo is the connection's struct tcp_info. c.mu is held.
 func (c *TCPConn) linuxInfo() tcp.LinuxInfo {

@@ -37,7 +37,6 @@ func deferredOption(level, name int) bool {
 		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMPNS},
 		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMPING},
 		id{linuxopt.SOL_SOCKET, linuxopt.SO_ZEROCOPY},
-		id{linuxopt.IPPROTO_IP, linuxopt.IP_RECVERR},
 		id{linuxopt.IPPROTO_IP, linuxopt.IP_RECVTTL},
 		id{linuxopt.IPPROTO_IP, linuxopt.IP_RECVTOS},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_MD5SIG},
@@ -101,6 +100,7 @@ type tcpOptions struct {
 type ipOptions struct {
 	tos, ttl    uint8 // ttl 0: the default
 	mtuDiscover uint8 // IP_MTU_DISCOVER plus 1; 0: the default
+	recvErr     bool  // ICMP errors are told at once
 }
 
 func (o *ipOptions) discover() int {
@@ -138,6 +138,11 @@ func (o *ipOptions) set(name, v int, stream bool) syscall.Errno {
 			return syscall.EINVAL
 		}
 		o.mtuDiscover = uint8(v + 1)
+	case linuxopt.IP_RECVERR:
+		if !stream {
+			return syscall.EOPNOTSUPP // the queue of errors is what it is about
+		}
+		o.recvErr = v != 0
 	case linuxopt.IP_MTU:
 		return syscall.ENOPROTOOPT
 	default:
@@ -157,6 +162,8 @@ func (o *ipOptions) get(name, defaultTTL int) (int, syscall.Errno) {
 		return int(o.ttl), 0
 	case linuxopt.IP_MTU_DISCOVER:
 		return o.discover(), 0
+	case linuxopt.IP_RECVERR:
+		return toInt(o.recvErr), 0
 	}
 	return 0, unknownOption(linuxopt.IPPROTO_IP, name)
 }

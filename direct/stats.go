@@ -147,11 +147,11 @@ type counters struct {
 		invalid                                                [udp.NumErrors]atomic.Uint64
 	}
 	tcp struct {
-		received, sent, truncated, badOffset, badChecksum, badAddress atomic.Uint64
-		noConnection, resetsSent, activeOpens, passiveOpens           atomic.Uint64
-		synEvicted, synRefused, synExpired, acceptOverflow            atomic.Uint64
-		connRefused, timeWaitDropped                                  atomic.Uint64
-		connections, halfOpen, timeWait                               atomic.Int64
+		received, sent, truncated, badOffset, badChecksum, badAddress, signed atomic.Uint64
+		noConnection, resetsSent, activeOpens, passiveOpens                   atomic.Uint64
+		synEvicted, synRefused, synExpired, acceptOverflow                    atomic.Uint64
+		connRefused, timeWaitDropped                                          atomic.Uint64
+		connections, halfOpen, timeWait                                       atomic.Int64
 	}
 }
 

@@ -148,7 +148,9 @@ func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 			c.st.notePathMTU(now, c.path.dst, e.mtu)
 		}
 	} else {
-		c.tc.ICMPError(now, seq, e.errno)
+		if c.tc.ICMPError(now, seq, e.errno) && c.told() {
+			c.changed = c.notify != nil
+		}
 	}
 	c.drive(now, tcp.OutputAll)
 }

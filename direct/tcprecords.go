@@ -110,12 +110,13 @@ func (h *halfOpen) synAck(now clock.Time) {
 	st.putBatch(tb)
 }
 
-// icmpError implements tcpEndpoint: the peer that sent the SYN can't be reached.
+// icmpError implements tcpEndpoint: the peer that sent the SYN can't be reached. That it
+// refuses our answer says nothing of the sort, as Linux sees it.
 func (h *halfOpen) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	lo, hi := h.p.SentSeq()
-	if !h.dead && e.mtu == 0 && lo.LessEq(seq) && seq.Less(hi) {
+	if !h.dead && e.mtu == 0 && !e.hard && lo.LessEq(seq) && seq.Less(hi) {
 		h.remove()
 	}
 }

@@ -174,10 +174,10 @@ func (c *Conn) Abort(now clock.Time) {
 // it cannot be delivered, for the reason err. In a connection that is not open yet
 // that is the end; later it is remembered as the likely reason of a timeout (RFC
 // 5927, section 4.1 and 5.2). A message about a number that is not outstanding is
-// forged or late, and ignored.
-func (c *Conn) ICMPError(now clock.Time, seq Seq, err error) {
+// forged or late, and ignored; the result is false then.
+func (c *Conn) ICMPError(now clock.Time, seq Seq, err error) bool {
 	if !seq.inRange(c.sndUna, c.sndNxt) {
-		return
+		return false
 	}
 	switch c.state {
 	case StateSynSent, StateSynReceived:
@@ -186,6 +186,17 @@ func (c *Conn) ICMPError(now clock.Time, seq Seq, err error) {
 	default:
 		c.soft = err
 	}
+	return true
+}
+
+// Soft returns what ICMPError has told of a connection that goes on, and forgets it if
+// take is set.
+func (c *Conn) Soft(take bool) error {
+	err := c.soft
+	if take {
+		c.soft = nil
+	}
+	return err
 }
 
 // PacketTooBig tells that the path carries no more than mss bytes behind the IP

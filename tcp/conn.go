@@ -187,7 +187,6 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.rcvLimit = bufferLimit(cfg.ReceiveBuffer)
 	c.rcvMost = bufferLimit(cfg.ReceiveBuffer)
 	c.rcvScale = cfg.windowScale()
-	c.ato = int64(delAckMin)
 	c.rtxAt = clock.Never
 	c.probeAt = clock.Never
 	c.ackAt = clock.Never

@@ -62,7 +62,7 @@ const minRcvMSS = 88
 func (c *Conn) dataArrived(now clock.Time, n int, flags Flags) {
 	c.ack.owed = true
 	c.noteSize(n, flags)
-	if c.lastData == 0 {
+	if c.ato == 0 { // the first
 		c.quickly(maxQuickAcks)
 		c.ato = int64(delAckMin)
 	} else {

@@ -354,7 +354,7 @@ func (c *Conn) takeFIN(now clock.Time) {
 		// The ACK may wait for a FIN or an answer of ours, but not if the peer said
 		// nothing else: as Linux has it.
 		c.pingPong = true
-		if c.lastData == 0 {
+		if c.ato == 0 {
 			c.ackNow = true
 		}
 	case StateFinWait1:

@@ -81,9 +81,17 @@ func (c *Conn) SetNotSentLowat(n int) {
 	c.events |= EventWritable
 }
 
-// writeQuantum is what a Write below the bound of unsent bytes may add at once, the
-// size of Linux's largest socket buffer.
-const writeQuantum = 64 << 10
+// writeQuantum is what is added at once to a send buffer that has a bound of unsent
+// bytes: as many whole segments as Linux's largest buffer holds, and not more than half
+// of the peer's window.
+func (c *Conn) writeQuantum() int {
+	full := max(c.segmentSize(), 1)
+	n := 64 << 10
+	if half := c.maxWnd / 2; half > DefaultMSS/2 {
+		n = min(n, half)
+	}
+	return max(n/full, 1) * full
+}
 
 // writeRoom returns how many bytes Write takes now.
 func (c *Conn) writeRoom() int {
@@ -93,7 +101,8 @@ func (c *Conn) writeRoom() int {
 		if unsent >= lowat {
 			return 0
 		}
-		room = min(room, max(lowat-unsent, writeQuantum))
+		q := c.writeQuantum()
+		room = min(room, (lowat-unsent+q-1)/q*q)
 	}
 	return room
 }

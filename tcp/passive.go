@@ -19,6 +19,7 @@ type Passive struct {
 	useTS, useSACK        bool
 	resent                bool // the SYN-ACK left more than once: no RTT sample (Karn)
 	tries, retries        uint8
+	repeats               uint8 // of the SYN-ACK
 	deferred              uint8
 	invalidEvery          time.Duration
 	acked                 bool // and the ACK did not count; see SetDeferAccept
@@ -107,6 +108,7 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		}
 		p.challenge = now.Add(p.invalidEvery)
 		p.resent = true
+		p.repeats += b2u(p.repeats < 255)
 		return PassiveResend
 	}
 	next := p.irs.Add(1)
@@ -168,6 +170,7 @@ func (p *Passive) Timeout(now clock.Time) (resend, expired bool) {
 		return false, false
 	}
 	p.resent = true
+	p.repeats += b2u(p.repeats < 255)
 	return true, false
 }
 
@@ -197,7 +200,8 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 		c.rtt.rto = synLossRTO
 	}
 	c.tries = p.tries
-	c.stats.segsIn, c.stats.segsOut, c.stats.deliveredSegs = 1, 1, 1 // SYN and SYN-ACK
+	c.stats.retransmits = uint32(p.repeats)
+	c.stats.segsIn, c.stats.segsOut, c.stats.deliveredSegs = 1, 0, 1 // the SYN-ACK is delivered, but not counted as sent, as in Linux
 	c.establish(now, StateEstablished)
 	c.Input(now, seg)
 }

@@ -57,6 +57,9 @@ type Options struct {
 	HasWScale bool
 	// SACKPermitted: SYN only.
 	SACKPermitted bool
+	// Signed: there is a signature by MD5 or another algorithm (RFC 2385, RFC 5925), which
+	// this package can't check. Received only.
+	Signed bool
 	// HasTS says that TSVal and TSEcr are present.
 	HasTS        bool
 	TSVal, TSEcr uint32
@@ -109,6 +112,8 @@ const (
 	optSACKPerm  = 4
 	optSACK      = 5
 	optTimestamp = 8
+	optMD5       = 19
+	optAO        = 29
 )
 
 // Parse reads the segment in b, header and payload, into seg, which then points
@@ -170,6 +175,8 @@ func (o *Options) parse(b []byte, syn bool) {
 			o.HasTS = true
 			o.TSVal = binary.BigEndian.Uint32(v)
 			o.TSEcr = binary.BigEndian.Uint32(v[4:])
+		case kind == optMD5 || kind == optAO:
+			o.Signed = true
 		case kind == optSACK && len(v)%8 == 0 && len(v) <= 32 && !syn:
 			o.NSACK = uint8(len(v) / 8)
 			for i := range int(o.NSACK) {

@@ -131,6 +131,9 @@ func (f *file) control() []player.Control {
 		return nil
 	}
 	in, _, _ := f.socket.Pending()
+	if in == 0 && f.socket.Ready()&direct.ReadyRdHup != 0 {
+		in = 1 // there is the end to read
+	}
 	return []player.Control{{Level: solTCP, Type: tcpInq, Data: int32Value(in)}}
 }
 

@@ -28,7 +28,7 @@ func handshakeMutants() []mutant {
 		{"open: any reset in the window removes a half-open connection",
 			"if seg.Seq == next { // RFC 5961, section 3.2", "if true {"},
 		{"open: a SYN that comes again gets no SYN,ACK",
-			"p.resent = true\n\t\treturn PassiveResend", "p.resent = true\n\t\treturn PassiveDrop"},
+			"p.repeats += b2u(p.repeats < 255)\n\t\treturn PassiveResend", "p.repeats += b2u(p.repeats < 255)\n\t\treturn PassiveDrop"},
 		{"open: the SYN,ACK is repeated without backoff",
 			"p.deadline = now.Add(initialRTO << p.tries)", "p.deadline = now.Add(initialRTO)"},
 		{"open: the first retransmission of a SYN comes after two seconds",
