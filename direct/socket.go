@@ -738,18 +738,27 @@ func (c *TCPConn) tryWrite(p []byte, mode writeMode) (int, error) {
 	if c.told() {
 		return 0, c.takeError()
 	}
-	now := c.at(c.st.clk.Now())
-	c.tc.SetMore(mode.more)
-	n, err := c.tc.Write(now, p)
-	if mode.urgent && n > 0 && n == len(p) {
-		c.tc.MarkUrgent()
+	total := 0
+	var err error
+	for total < len(p) && err == nil {
+		now := c.at(c.st.clk.Now())
+		c.tc.SetMore(mode.more)
+		var n int
+		n, err = c.tc.Write(now, p[total:])
+		if n == 0 {
+			break
+		}
+		// What is sent at once may make room for more below a bound of unsent bytes.
+		if total += n; mode.urgent && total == len(p) {
+			c.tc.MarkUrgent()
+		}
+		c.drive(now, tcp.OutputAll)
 	}
 	switch {
-	case err == nil && n == 0:
-		return 0, syscall.EAGAIN
+	case total > 0:
+		return total, nil
 	case err == nil:
-		c.drive(now, tcp.OutputAll)
-		return n, nil
+		return 0, syscall.EAGAIN
 	case err == tcp.ErrWriteClosed:
 		return 0, syscall.EPIPE
 	}
