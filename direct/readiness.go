@@ -61,7 +61,7 @@ func (c *TCPConn) ready() (r Readiness) {
 		r |= ReadyHup
 	}
 	if state != tcp.StateSynSent && state != tcp.StateSynReceived {
-		if c.tc.ReadableBytes() > 0 {
+		if c.tc.ReadableBytes() >= or(c.options().recvLowat, 1) {
 			r |= ReadyIn
 		}
 		if out || !c.tc.Unwritable() {

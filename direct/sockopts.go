@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"math"
 	"strings"
 	"syscall"
 	"time"
@@ -93,6 +94,7 @@ type tcpOptions struct {
 	congestion           string
 	sendBuffer           int // bytes; 0: the default
 	recvBuffer           int
+	recvLowat            int // from how many bytes on a socket is ready to be read; 0: one
 	ip                   ipOptions
 }
 
@@ -238,6 +240,11 @@ func (o *tcpOptions) setSocket(name, v int, value []byte) syscall.Errno {
 		o.sendBuffer = sockBuffer(v, minSendBuffer)
 	case linuxopt.SO_RCVBUF:
 		o.recvBuffer = sockBuffer(v, minRecvBuffer)
+	case linuxopt.SO_RCVLOWAT:
+		if v < 0 {
+			v = math.MaxInt32
+		}
+		o.recvLowat = v
 	case linuxopt.SO_LINGER:
 		if len(value) < 8 {
 			return syscall.EINVAL
@@ -352,6 +359,8 @@ func (o *tcpOptions) getSocket(name int) (int, syscall.Errno) {
 		return 2 * or(o.sendBuffer, tcp.DefaultBuffer), 0
 	case linuxopt.SO_RCVBUF:
 		return 2 * or(o.recvBuffer, tcp.DefaultBuffer), 0
+	case linuxopt.SO_RCVLOWAT:
+		return or(o.recvLowat, 1), 0
 	case linuxopt.SO_TYPE:
 		return linuxopt.SOCK_STREAM, 0
 	case linuxopt.SO_DOMAIN:

@@ -143,6 +143,7 @@ func TestOptions(t *testing.T) {
 		{"SO_BROADCAST", sockLevel, linuxopt.SO_BROADCAST, []int{0, 1}, "clu", false, false},
 		{"SO_SNDBUF", sockLevel, linuxopt.SO_SNDBUF, []int{1, 5000, 100000}, "clu", false, false},
 		{"SO_RCVBUF", sockLevel, linuxopt.SO_RCVBUF, []int{1, 5000, 100000}, "clu", false, false},
+		{"SO_RCVLOWAT", sockLevel, linuxopt.SO_RCVLOWAT, []int{1, 5000}, "cl", false, false},
 		{"SO_TYPE", sockLevel, linuxopt.SO_TYPE, []int{1}, "clu", false, true},
 		{"SO_DOMAIN", sockLevel, linuxopt.SO_DOMAIN, []int{1}, "clu", false, true},
 		{"SO_PROTOCOL", sockLevel, linuxopt.SO_PROTOCOL, []int{1}, "clu", false, true},

@@ -189,6 +189,9 @@ func (s *sockets) Ioctl(fd, req int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	if f.socket.Listener() != nil {
+		return -1, errInvalid
+	}
 	in, out, unsent := f.socket.Pending()
 	switch req {
 	case siocInq:

@@ -277,6 +277,9 @@ func (s *sockets) recvStream(f *file, buf []byte, flags int, r *player.Received)
 	if flags&msgPeek != 0 {
 		read = f.socket.Peek
 	}
+	if len(buf) == 0 && f.socket.Ready()&direct.ReadyIn == 0 {
+		return errAgain // as Linux: no bytes are waited for like some
+	}
 	for {
 		n, err := read(buf[r.N:])
 		r.N += n

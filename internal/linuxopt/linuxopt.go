@@ -28,6 +28,7 @@ const (
 	SO_OOBINLINE       = 10
 	SO_LINGER          = 13
 	SO_REUSEPORT       = 15
+	SO_RCVLOWAT        = 18
 	SO_TIMESTAMPNS     = 35
 	SO_ACCEPTCONN      = 30
 	SO_TIMESTAMP       = 29
