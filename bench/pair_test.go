@@ -26,7 +26,7 @@ func pairEngines() map[string]engineOf {
 	quiet := slog.New(slog.DiscardHandler)
 	return map[string]engineOf{
 		"direct": func(dev netif.Device, addr netip.Prefix) (listenDialer, error) {
-			return direct.New(&direct.Config{Logger: quiet, CloseTimeout: -1,
+			return direct.New(&direct.Config{Logger: quiet, CloseTimeout: -1, NoKeepAlive: true, MemoryLimit: 16 << 30,
 				Interfaces: []direct.Interface{{Device: dev, Addrs: []netip.Prefix{addr}}}})
 		},
 		"gvisor": func(dev netif.Device, addr netip.Prefix) (listenDialer, error) {
@@ -34,6 +34,11 @@ func pairEngines() map[string]engineOf {
 				Interfaces: []gvisor.Interface{{Device: dev, Addrs: []netip.Prefix{addr}}}})
 		},
 	}
+}
+
+// pairPrefix is the address of an end of the wire.
+func pairPrefix(host byte) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, host}), 24)
 }
 
 func pairWires() map[string]netif.WireConfig {

@@ -59,6 +59,11 @@ type Config struct {
 	// their own for (NoDelay, KeepAlive) is not taken from it.
 	TCP tcp.Config
 
+	// NoKeepAlive has connections begin without keep-alive probes, which otherwise leave
+	// after 15 s of silence, as package net has it: a million idle connections send 67
+	// thousand a second, and get as many answers. SetKeepAlive overrides it.
+	NoKeepAlive bool
+
 	// Manual leaves receiving to the caller, who calls Poll: for main loops on bare
 	// metal. Without it the stack runs a goroutine for each queue of its devices.
 	Manual bool

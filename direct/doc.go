@@ -29,7 +29,8 @@
 // When the device has no room, the batch waits in the queue's stall with sending
 // still set, so that nobody else transmits, while everything else goes on: segments
 // arrive, the application may close or reset. A goroutine that exists as long as
-// something waits resumes the batches in their order.
+// something waits resumes the batches in their order. When 64 wait, connections only
+// queue up for their turn, without a batch.
 //
 // Datagrams, ICMP and ARP are never queued behind a full device: they are dropped
 // and counted.

@@ -270,4 +270,7 @@ type stall struct {
 	tail    *txBatch
 	n       atomic.Int32
 	serving bool
+	// waiting is the connections that came when there were maxStalled batches. Each is
+	// its own transmitter's, as if it had a batch here, and holds no memory.
+	waiting []*TCPConn
 }

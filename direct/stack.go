@@ -91,6 +91,7 @@ func New(cfg *Config) (*Stack, error) {
 		netOptions: netOptions(),
 		echoLimit:  rateLimit{interval: echoInterval, burst: echoBurst},
 	}
+	s.netOptions.keepAlive.Enable = !cfg.NoKeepAlive
 	s.outgoing.New = func() any { return new(outgoing) }
 	s.SetTCP(cfg.TCP)
 	if err := s.drawSecrets(); err != nil {

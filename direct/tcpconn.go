@@ -187,6 +187,10 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		c.again = true
 		return
 	}
+	if c.path.ifc.port.queue(int(c.queue)).crowded(c) {
+		c.sending = true
+		return
+	}
 	tb := c.st.getBatch()
 	for {
 		c.path.ip = c.options().ip
@@ -214,6 +218,14 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		}
 	}
 	c.st.putBatch(tb)
+}
+
+// admitted goes on after the connection has waited for its turn. No lock is held.
+func (c *TCPConn) admitted() {
+	c.lock()
+	defer c.unlock()
+	c.sending = false
+	c.drive(c.st.clk.Now(), tcp.OutputAll)
 }
 
 // resumed goes on after the device has taken the rest of tb. No lock is held.

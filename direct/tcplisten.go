@@ -109,7 +109,7 @@ func (l *TCPListener) options() *tcpOptions {
 	if l.shared == nil {
 		o := l.opt
 		if l.net {
-			o.noDelay, o.keepAlive = true, defaultKeepAlive()
+			o.noDelay, o.keepAlive = true, l.st.netOptions.keepAlive
 		}
 		l.shared = &o
 	}

@@ -222,6 +222,39 @@ func (q *queue) park(tb *txBatch) bool {
 	return false
 }
 
+// maxStalled is how many batches, of some 13 KiB each, wait for room in a queue. A
+// hundred thousand connections may have something to say while a device stalls, an
+// answer to a keep-alive probe for instance.
+const maxStalled = 64
+
+// crowded reports whether c has to wait for its turn to take a batch: then it was put
+// into the stall's list, and admitted goes on. c.mu is held.
+func (q *queue) crowded(c *TCPConn) bool {
+	s := &q.stall
+	if s.n.Load() < maxStalled {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.serving {
+		return false
+	}
+	s.waiting = append(s.waiting, c)
+	return true
+}
+
+// next returns a connection that waits for its turn. The stall's lock is held.
+func (s *stall) next() *TCPConn {
+	if len(s.waiting) == 0 {
+		s.waiting = nil
+		return nil
+	}
+	c := s.waiting[0]
+	s.waiting[0] = nil
+	s.waiting = s.waiting[1:]
+	return c
+}
+
 // serve resumes parked transmitters, one after the other, until none is left.
 func (q *queue) serve() {
 	defer q.port.st.background.leave()
@@ -230,9 +263,14 @@ func (q *queue) serve() {
 		s.mu.Lock()
 		tb := s.head
 		if tb == nil {
-			s.serving = false
+			c := s.next()
+			s.serving = c != nil
 			s.mu.Unlock()
-			return
+			if c == nil {
+				return
+			}
+			c.admitted()
+			continue
 		}
 		s.mu.Unlock()
 		for !q.push(tb) {
