@@ -356,9 +356,9 @@ func (o *tcpOptions) getSocket(name int) (int, syscall.Errno) {
 	case linuxopt.SO_KEEPALIVE:
 		return toInt(o.keepAlive.Enable), 0
 	case linuxopt.SO_SNDBUF:
-		return 2 * or(o.sendBuffer, tcp.DefaultBuffer), 0
+		return or(2*o.sendBuffer, tcp.DefaultSendBuffer), 0
 	case linuxopt.SO_RCVBUF:
-		return 2 * or(o.recvBuffer, tcp.DefaultBuffer), 0
+		return 2 * or(o.recvBuffer, tcp.DefaultReceiveBuffer), 0
 	case linuxopt.SO_RCVLOWAT:
 		return or(o.recvLowat, 1), 0
 	case linuxopt.SO_TYPE:
