@@ -27,8 +27,9 @@ func (c *Conn) SetCork(on bool) { c.tuning.cork = on }
 func (c *Conn) SetMore(on bool) { c.tuning.more = on }
 
 // SetDataFollows says that data will follow the handshake: the ACK of the SYN-ACK waits
-// for it, 200 ms at most. Linux does so when a write waits, or with TCP_DEFER_ACCEPT.
-func (c *Conn) SetDataFollows(on bool) { c.tuning.dataFollows = on }
+// for it, 200 ms at most. Linux does so when a write waits, or with TCP_DEFER_ACCEPT. It
+// means something in SYN-SENT only.
+func (c *Conn) SetDataFollows(on bool) { c.tuning.dataFollows = on && c.state == StateSynSent }
 
 // push lets what cork holds back pass, once.
 func (c *Conn) push() {
