@@ -21,9 +21,17 @@ type options struct {
 	markdown bool
 	json     bool
 	plots    string
+	real     bool
 }
 
 func main() {
+	if isChild() {
+		if err := childMain(); err != nil {
+			fmt.Fprintln(os.Stderr, "simulate:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	err := run(os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case err == nil:
@@ -48,6 +56,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.BoolVar(&o.markdown, "md", false, "print Markdown")
 	f.BoolVar(&o.json, "json", false, "print JSON, with the figures of each flow")
 	f.StringVar(&o.plots, "plots", "", "draw plots of the results into this `directory`, as SVG")
+	f.BoolVar(&o.real, "real", false, "compare with Linux and gVisor in real time, in network namespaces, in place of the simulation")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -64,6 +73,9 @@ func run(args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if o.real {
+		return realMain(args, o, stdout)
 	}
 	re, err := regexp.Compile(o.run)
 	if err != nil {

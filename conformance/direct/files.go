@@ -23,9 +23,8 @@ type file struct {
 	epoll  *epoll
 
 	udp               bool
-	v6                bool         // addresses are mapped ones
-	quiet             map[int]int  // options without an effect on the wire
-	set               map[int]bool // the options of TCP that the script has set
+	v6                bool        // addresses are mapped ones
+	quiet             map[int]int // options without an effect on the wire
 	nonblock, cloexec bool
 	readable          time.Duration // SO_RCVTIMEO; 0: none
 	writable          time.Duration // SO_SNDTIMEO; 0: none

@@ -6,21 +6,24 @@ import (
 	"github.com/netduet/netduet/tcp"
 )
 
-// arrivals is what reached a receiver, seen from outside of it: which bytes, and which
-// segments brought nothing that had not come before.
-type arrivals struct {
+// Arrivals is what reached a receiver, seen from outside of it: which bytes, and which
+// segments brought nothing that had not come before. The zero value is ready; it
+// begins with a SYN.
+type Arrivals struct {
+	// Segments is how many came with data, Unneeded how many of them carried only what
+	// had arrived already. Copies that the network made are in neither.
+	Segments, Unneeded uint64
+
 	begun bool
 	next  tcp.Seq // everything before it has arrived
 	runs  []seqRun
-
-	segments  uint64 // with data, copies that the network made left out
-	unneeded  uint64 // of them: everything they carry had arrived already
-	duplicate uint64 // of the network's making
 }
 
 type seqRun struct{ left, right tcp.Seq }
 
-func (a *arrivals) note(seg *tcp.Segment, copied bool) {
+// Note counts a segment that arrives; copied says that the network made it of another
+// one.
+func (a *Arrivals) Note(seg *tcp.Segment, copied bool) {
 	seq := seg.Seq
 	if seg.Flags.Has(tcp.SYN) {
 		if !a.begun {
@@ -34,17 +37,16 @@ func (a *arrivals) note(seg *tcp.Segment, copied bool) {
 	end := seq.Add(len(seg.Payload))
 	fresh := a.add(seq, end)
 	if copied {
-		a.duplicate++
 		return
 	}
-	a.segments++
+	a.Segments++
 	if !fresh {
-		a.unneeded++
+		a.Unneeded++
 	}
 }
 
 // add notes [left, right) and tells whether any of it is new.
-func (a *arrivals) add(left, right tcp.Seq) bool {
+func (a *Arrivals) add(left, right tcp.Seq) bool {
 	if !a.next.Less(right) {
 		return false
 	}

@@ -47,7 +47,7 @@ type Flow struct {
 	cfg      FlowConfig
 	from, to *Side
 	memory   Pool
-	cover    arrivals
+	cover    Arrivals
 
 	begin   clock.Time    // when it connected
 	took    time.Duration // until the end of the stream was read
@@ -272,7 +272,7 @@ func (f *Flow) Failed() error { return f.err }
 func (f *Flow) Stats() FlowStats {
 	return FlowStats{
 		Read: f.read, Took: f.took, Sent: f.sent, Again: f.again,
-		Arrived: f.cover.segments, Spurious: f.cover.unneeded,
+		Arrived: f.cover.Segments, Spurious: f.cover.Unneeded,
 		Info: f.from.Conn.Info(),
 	}
 }
@@ -299,9 +299,6 @@ func (p *Pool) Put(c *tcp.Chunk) {
 	p.lent--
 	p.free = append(p.free, c)
 }
-
-// Pressure implements tcp.Memory.
-func (p *Pool) Pressure() bool { return false }
 
 // Lent returns how many chunks were not given back.
 func (p *Pool) Lent() int { return p.lent }

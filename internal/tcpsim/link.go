@@ -279,7 +279,7 @@ func (k *Link) arrive(p parcel) {
 	var seg tcp.Segment
 	if tcp.Parse(p.b, &seg) == nil {
 		if to.arrived != nil {
-			to.arrived.note(&seg, p.copy)
+			to.arrived.Note(&seg, p.copy)
 		}
 		to.input(&seg)
 	}

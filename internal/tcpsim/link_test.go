@@ -191,7 +191,7 @@ func TestArrivals(t *testing.T) {
 	l := NewLoop(9)
 	for range 200 {
 		iss := tcp.Seq(l.rng.Uint32())
-		a := arrivals{begun: true, next: iss}
+		a := Arrivals{begun: true, next: iss}
 		have := make(map[int]bool)
 		for range 200 {
 			from := l.rng.IntN(500)
@@ -271,8 +271,8 @@ func BenchmarkFlow(b *testing.B) {
 		FlowConfig{Sender: cfg, Receiver: cfg})
 	l.Until(time.Second)
 	b.ReportAllocs()
-	for goal := f.cover.segments; b.Loop(); {
-		for goal++; f.cover.segments < goal; {
+	for goal := f.cover.Segments; b.Loop(); {
+		for goal++; f.cover.Segments < goal; {
 			l.Step()
 		}
 	}

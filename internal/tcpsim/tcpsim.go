@@ -77,7 +77,7 @@ type Side struct {
 	used    bool       // Conn lives
 	OnEvent func()     // called after each change of the connection
 	onTimer func()
-	arrived *arrivals // what reached the side, if that is counted
+	arrived *Arrivals // what reached the side, if that is counted
 	pure    pureAck
 }
 
