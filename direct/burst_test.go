@@ -15,7 +15,10 @@ import (
 // raw peer opened and that is past the segments acknowledged at once at the start.
 func acceptRaw(t *testing.T, wrap func(netif.Device) netif.Device) (*Stack, *rawConn) {
 	t.Helper()
-	s, p := newRaw(t, wrap, func(cfg *Config) { cfg.Manual = true })
+	s, p := newRaw(t, wrap, func(cfg *Config) {
+		cfg.Manual = true
+		cfg.TCP.ReceiveBuffer = 1 << 20 // more than the test leaves unread: the window stays as it is
+	})
 	l, err := s.ListenTCP("tcp", netip.MustParseAddrPort("0.0.0.0:7"))
 	if err != nil {
 		t.Fatal(err)

@@ -59,6 +59,10 @@ func (m *memory) Put(c *tcp.Chunk) {
 	m.chunks.Put(c)
 }
 
+// Pressure implements tcp.Memory: buffers stop growing, and windows with them, while
+// there is still something left for those that must go on.
+func (m *memory) Pressure() bool { return m.used.Load() > m.limit/3*2 }
+
 // slabSizes are the capacities of pooled byte storage: a small datagram, an
 // Ethernet frame, a few of them, the largest IP packet with room for a link header.
 var slabSizes = [...]int{256, 2048, 16384, 65536 + 256}

@@ -40,8 +40,9 @@ type Socket struct {
 	conn   *TCPConn
 	ln     *TCPListener
 	udp    *UDPConn
-	// connected says that Connect has reported success.
-	connected bool
+	// connected says that Connect has reported success, failed that it has reported the
+	// failure.
+	connected, failed bool
 }
 
 // Socket makes a socket for network, tcp, tcp4, udp or udp4. Its options are those
@@ -205,7 +206,7 @@ func (k *Socket) Connect(raddr netip.AddrPort) error {
 		// As in Linux a socket whose connection has ended connects again.
 		k.conn.setNotify(nil)
 		k.conn.closeNow()
-		k.conn, k.connected, k.addr = nil, false, netip.AddrPort{}
+		k.conn, k.connected, k.failed, k.addr = nil, false, false, netip.AddrPort{}
 	}
 	local := k.addr
 	if local.IsValid() && local.Addr().IsUnspecified() {
@@ -237,10 +238,17 @@ func (k *Socket) connecting() error {
 	case tcp.StateSynSent, tcp.StateSynReceived:
 		return syscall.EALREADY
 	case tcp.StateClosed:
+		switch {
+		case k.connected:
+			return syscall.EISCONN // as Linux, whose socket stays with the connection that it had
+		case k.failed:
+			return errEnded
+		}
+		k.failed = true // and from now on it may try again
 		if errno := c.takeError(); errno != 0 {
 			return errno
 		}
-		return errEnded
+		return syscall.ECONNABORTED // the reason was told already
 	}
 	if !k.connected {
 		k.connected = true

@@ -53,7 +53,7 @@ func TestSocketLimits(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		in, _, _ := c.Pending()
-		if in < 4000 || in > 8200 {
+		if in < 4000 || in > 11000 { // 16000 with the cost of segments: Linux's reckoning
 			t.Errorf("%d bytes came into a buffer of 8000", in)
 		}
 		if k.Ready()&ReadyOut != 0 {

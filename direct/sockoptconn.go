@@ -79,7 +79,7 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 			return linuxopt.Int(0), 0
 		case linuxopt.SO_SNDBUF:
 			n, _ := c.tc.Buffers()
-			return linuxopt.Int(2 * or(c.options().sendBuffer, n)), 0
+			return linuxopt.Int(or(2*c.options().sendBuffer, n)), 0
 		case linuxopt.SO_RCVBUF:
 			_, n := c.tc.Buffers()
 			return linuxopt.Int(2 * or(c.options().recvBuffer, n)), 0
@@ -96,8 +96,7 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 		case linuxopt.TCP_QUICKACK:
 			return linuxopt.Int(toInt(c.tc.QuickAck())), 0
 		case linuxopt.TCP_WINDOW_CLAMP:
-			_, n := c.tc.Buffers()
-			return linuxopt.Int(or(c.options().windowClamp, n)), 0
+			return linuxopt.Int(c.tc.WindowClamp()), 0
 		}
 	case linuxopt.IPPROTO_IP:
 		if name == linuxopt.IP_MTU {

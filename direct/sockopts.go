@@ -80,6 +80,7 @@ func controllerFor(name string) (func() tcp.Controller, syscall.Errno) {
 type tcpOptions struct {
 	noDelay, cork, inq   bool
 	oobInline            bool
+	delayAcks            bool // TCP_QUICKACK was switched off
 	reuseAddr, reusePort bool
 	broadcast            bool
 	keepAlive            tcp.KeepAlive
@@ -321,7 +322,8 @@ func (o *tcpOptions) setTCP(name, v int, state tcp.State) syscall.Errno {
 		if ok = within(0, 1); ok {
 			o.inq = v == 1
 		}
-	case linuxopt.TCP_QUICKACK: // the connection's own
+	case linuxopt.TCP_QUICKACK: // of a connection, its own
+		o.delayAcks = v == 0 && state == tcp.StateClosed
 	default:
 		return syscall.ENOPROTOOPT
 	}
@@ -356,9 +358,9 @@ func (o *tcpOptions) getSocket(name int) (int, syscall.Errno) {
 	case linuxopt.SO_KEEPALIVE:
 		return toInt(o.keepAlive.Enable), 0
 	case linuxopt.SO_SNDBUF:
-		return 2 * or(o.sendBuffer, tcp.DefaultBuffer), 0
+		return or(2*o.sendBuffer, tcp.DefaultSendBuffer), 0
 	case linuxopt.SO_RCVBUF:
-		return 2 * or(o.recvBuffer, tcp.DefaultBuffer), 0
+		return 2 * or(o.recvBuffer, tcp.DefaultReceiveBuffer), 0
 	case linuxopt.SO_RCVLOWAT:
 		return or(o.recvLowat, 1), 0
 	case linuxopt.SO_TYPE:
@@ -437,7 +439,7 @@ func (o *tcpOptions) config(cfg *tcp.Config) {
 func (o *tcpOptions) start(c *tcp.Conn) {
 	c.SetCork(o.cork)
 	c.SetUrgentInline(o.oobInline)
-	c.SetDataFollows(o.deferAccept > 0)
+	c.SetDataFollows(o.deferAccept > 0 || o.delayAcks)
 	c.SetFinWait(time.Duration(o.linger2) * time.Second)
 	c.SetNotSentLowat(max(o.notSentLowat, 0))
 }

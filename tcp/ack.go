@@ -130,6 +130,7 @@ func (c *Conn) congestion(now clock.Time, acked, delivered int, rtt time.Duratio
 	}
 	if acked > 0 || delivered > 0 {
 		c.cc.OnAck(info)
+		c.expandSend(&info.Sample)
 	}
 	c.updateBurst()
 }

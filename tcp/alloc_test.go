@@ -10,6 +10,8 @@ import (
 // freelist is the simplest pool.
 type freelist struct{ free []*Chunk }
 
+func (m *freelist) Pressure() bool { return false }
+
 func (m *freelist) Get(bool) *Chunk {
 	if n := len(m.free); n > 0 {
 		c := m.free[n-1]

@@ -64,19 +64,27 @@ func (c *Conn) Discard(now clock.Time, n int) {
 // more may come.
 func (c *Conn) ReadErr() error { return c.readEnd() }
 
-// read tells the peer of the room that reading made, once that is worth an ACK:
-// when the window has at least doubled, as Linux does it.
+// read follows the reading of n bytes. The peer is told of what it may not know when
+// that is worth an ACK, by Linux's rules: more than a segment was not acknowledged; the
+// reader has taken all that a peer had pushed, which may be waiting for it; or the
+// window has at least doubled.
 func (c *Conn) read(n int) {
-	if c.finTaken || !c.state.synchronized() || c.state == StateTimeWait {
+	c.rw.refund(n, c.rcvBuf.held())
+	if !c.state.synchronized() || c.state == StateTimeWait {
+		return
+	}
+	c.tuneReceive()
+	if c.finTaken {
 		return
 	}
 	if c.ackRead() {
 		c.ackSoon = true
 		return
 	}
-	open := max(c.rcvAdv.Sub(c.rcvNxt), 0)
-	if w := c.window(); w > open && w >= 2*open {
-		c.ackNow = true
+	if open := c.openWindow(); 2*open <= c.rw.clamp {
+		if w := c.selectWindow(); w > 0 && w >= 2*open {
+			c.ackNow = true
+		}
 	}
 }
 
@@ -247,15 +255,17 @@ func (c *Conn) SetKeepAlive(now clock.Time, k KeepAlive) {
 // SetUserTimeout bounds how long data may stay unacknowledged; 0 means R2.
 func (c *Conn) SetUserTimeout(d time.Duration) { c.userTimeout = int64(max(d, 0)) }
 
-// SetBuffers changes the limits of the buffers, in bytes; 0 leaves one as it is.
-// What is buffered and what was announced stay.
+// SetBuffers sets the sizes of the buffers, in bytes as in Config, and ends their
+// following what the connection needs; 0 leaves one as it is. What is buffered and what
+// was announced stay. As in Linux, a larger receive buffer makes no larger window once
+// the connection is open and has measured the peer's segments.
 func (c *Conn) SetBuffers(send, receive int) {
 	if send > 0 {
-		c.sndBuf.limit = bufferLimit(send)
+		c.sndBuf.limit, c.sndFixed = bufferSize(send, 0), true
 		c.events |= EventWritable
 	}
 	if receive > 0 {
-		c.rcvLimit = bufferLimit(receive)
-		c.rcvMost = max(c.rcvMost, c.rcvLimit)
+		c.rw.space, c.rw.fixed = 2*bufferSize(receive, 0), true
+		c.rw.note()
 	}
 }

@@ -158,7 +158,7 @@ func (c *Conn) checkReceiving() error {
 	if c.finKnown && c.finSeq.Less(b.nxt) {
 		return fmt.Errorf("FIN at %d, RCV.NXT %d", c.finSeq, b.nxt)
 	}
-	if n := b.buffered() + len(b.runs); n > MaxBuffer+192<<10 {
+	if n := b.buffered() + len(b.runs); n > 2*MaxBuffer+192<<10 {
 		return fmt.Errorf("%d bytes buffered", n)
 	}
 	if c.rcvNxt.Less(c.rcvWup) && c.state.synchronized() {

@@ -15,6 +15,8 @@ type Memory interface {
 	Get(must bool) *Chunk
 	// Put takes a chunk back.
 	Put(*Chunk)
+	// Pressure reports whether memory is so short that no buffer should grow.
+	Pressure() bool
 }
 
 // heap is the Memory of a connection that was given none.
@@ -22,6 +24,7 @@ type heap struct{}
 
 func (heap) Get(bool) *Chunk { return new(Chunk) }
 func (heap) Put(*Chunk)      {}
+func (heap) Pressure() bool  { return false }
 
 // chunkRing is a deque of chunks. Entries may be nil where a receive buffer has
 // holes.

@@ -116,13 +116,16 @@ func TestFinTrimmedByWindow(t *testing.T) {
 	cfg.ReceiveBuffer = 2048
 	w := dial(t, cfg, synAckNo)
 	w.recv(". 1:1001 ack 1 win 100")
-	w.expect(". 1:1 ack 1001 win 1000") // whole segments of 2048
-	w.recv("F. 1001:2151 ack 1 win 100")
-	w.expect(". 1:1 ack 2001 win 0")
+	w.expect(". 1:1 ack 1001 win 1000")  // whole segments of 2048
+	w.recv("F. 1001:2151 ack 1 win 100") // behind the window, and something is unread: nothing is taken
+	w.expect(". 1:1 ack 1001 win 1000")
 	w.state(StateEstablished)
-	w.read(1, 2000)
-	w.expect(". 1:1 ack 2001 win 2048")
-	w.recv("F. 2001:2151 ack 1 win 100")
+	w.recv(". 2151:2151 ack 1 win 100", "F. 1501:2151 ack 1 win 100")
+	w.skip()
+	w.state(StateEstablished)
+	w.read(1, 1000)
+	w.skip()
+	w.recv("F. 1001:2151 ack 1 win 100")
 	w.until(time.Second)
 	w.expect(". 1:1 ack 2152")
 	w.state(StateCloseWait)

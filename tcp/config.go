@@ -32,10 +32,18 @@ const (
 	// 552); a real path with less is rarer than a forged message.
 	minPathMSS = 512
 
-	DefaultBuffer = 1 << 20
-	// MaxBuffer bounds either buffer; the window scale is chosen for it, so that a
-	// receive buffer may grow after the handshake.
-	MaxBuffer = 6 << 20
+	// DefaultReceiveBuffer is what a receive buffer begins with when nothing says
+	// otherwise, and what is announced at first; DefaultSendBuffer is the same for a
+	// send buffer. MaxBuffer bounds what either grows to, or may be set to: 16 MiB fill
+	// a path of 1 Gbit/s and 130 ms.
+	DefaultReceiveBuffer = 64 << 10
+	DefaultSendBuffer    = 1 << 20
+	MaxBuffer            = 16 << 20
+	// scaledBuffer is a size up to which a receive buffer can be set after the handshake
+	// and the window still be announced: the scale is chosen once (Linux's rmem_max).
+	scaledBuffer = 4 << 20
+	// minBuffer is the least that a buffer can be set to.
+	minBuffer = 2048
 
 	// DefaultSynRetries is how often a SYN is repeated; 6 make 127 s (RFC 9293,
 	// section 3.8.3, asks for at least 3 minutes in R2 or the user's deadline).
@@ -66,7 +74,8 @@ const (
 	// segments (RFC 5961, section 7, asks for a limit; per connection, it is no side
 	// channel).
 	DefaultInvalidInterval = 500 * time.Millisecond
-	dupThresh              = 3 // RFC 5681, section 3.2
+	dupThresh              = 3  // RFC 5681, section 3.2
+	maxScale               = 14 // RFC 7323, section 2.3
 )
 
 // KeepAlive is the configuration of keep-alive probes (RFC 9293, section 3.8.4).
@@ -102,16 +111,30 @@ type Config struct {
 	// MaxGSO is how many bytes of payload one OutSegment may carry when the device
 	// segments; 0 if it does not.
 	MaxGSO int
-	// SendBuffer and ReceiveBuffer bound the buffers in bytes; 0 means
-	// DefaultBuffer. More than MaxBuffer is cut to it.
+	// SendBuffer and ReceiveBuffer set the sizes of the buffers in bytes, as SO_SNDBUF
+	// and SO_RCVBUF do; more than MaxBuffer is cut to it. 0 lets a buffer follow what
+	// the path and the reader need, from its initial to its maximal size. Either way
+	// they bound what may be held: memory is taken as there are bytes to hold.
 	SendBuffer, ReceiveBuffer int
+	// InitialReceiveBuffer and InitialSendBuffer are what such a buffer begins with; 0
+	// means DefaultReceiveBuffer and DefaultSendBuffer. MaxReceiveBuffer and
+	// MaxSendBuffer are what it grows to; 0 means MaxBuffer.
+	//
+	// What is received is counted with the cost of its segments, as if half of a
+	// buffer twice that large went to it: Linux's figures (tcp_rmem, SO_RCVBUF as it is
+	// read) are twice these, and up to twice as much is taken in large segments.
+	InitialReceiveBuffer, MaxReceiveBuffer int
+	InitialSendBuffer, MaxSendBuffer       int
+	// NoReceiveTuning leaves a receive buffer at its initial size (tcp_moderate_rcvbuf).
+	NoReceiveTuning bool
 	// NoDelay switches Nagle's algorithm off (RFC 9293, section 3.7.4).
 	NoDelay   bool
 	KeepAlive KeepAlive
 	// UserTimeout is how long data may stay unacknowledged; 0 means R2 (RFC 9293,
 	// section 3.8.3).
 	UserTimeout time.Duration
-	// WindowClamp bounds the window that is announced, in bytes; 0 means ReceiveBuffer.
+	// WindowClamp bounds the window that is announced, in bytes; 0 means no bound but
+	// the buffer's.
 	WindowClamp int
 	// SynRetries is how often a SYN is repeated with growing timeouts, behind
 	// SynLinear repetitions a second apart. 0 means DefaultSynRetries and
@@ -166,11 +189,31 @@ func (cfg *Config) mss() int {
 	return min(cfg.MSS, 65535)
 }
 
-func bufferLimit(n int) int {
+// bufferSize returns n within the bounds of a buffer, standard in place of 0.
+func bufferSize(n, standard int) int {
 	if n <= 0 {
-		return DefaultBuffer
+		n = standard
 	}
-	return min(max(n, 2048), MaxBuffer)
+	return min(max(n, minBuffer), MaxBuffer)
+}
+
+// receiveSpace returns the size of the receive buffer and what it may grow to, cost
+// included.
+func (cfg *Config) receiveSpace() (space, most int) {
+	most = 2 * bufferSize(cfg.MaxReceiveBuffer, MaxBuffer)
+	if cfg.ReceiveBuffer > 0 {
+		return 2 * bufferSize(cfg.ReceiveBuffer, 0), most
+	}
+	return 2 * bufferSize(cfg.InitialReceiveBuffer, DefaultReceiveBuffer), most
+}
+
+// sendLimits is the same for the send buffer, without the cost.
+func (cfg *Config) sendLimits() (limit, most int) {
+	most = bufferSize(cfg.MaxSendBuffer, MaxBuffer)
+	if cfg.SendBuffer > 0 {
+		return bufferSize(cfg.SendBuffer, 0), most
+	}
+	return bufferSize(cfg.InitialSendBuffer, DefaultSendBuffer), most
 }
 
 // retries returns n within a byte, or the default for 0; negative is none.
@@ -205,28 +248,39 @@ func (cfg *Config) reordering() uint16 {
 	return uint16(min(cfg.Reordering, maxReordering))
 }
 
-// windowScale returns the shift count we announce: enough for MaxBuffer.
+// windowClamp is the bound of the window before the handshake.
+func (cfg *Config) windowClamp() int {
+	clamp := 65535 << maxScale
+	if cfg.WindowClamp > 0 {
+		clamp = min(clamp, cfg.WindowClamp)
+	}
+	if space, _ := cfg.receiveSpace(); cfg.ReceiveBuffer > 0 {
+		clamp = min(clamp, space/2) // the application's word: it never grows
+	}
+	return clamp
+}
+
+// windowScale returns the shift count we announce: enough for what the window may
+// grow to.
 func (cfg *Config) windowScale() uint8 {
 	if cfg.NoWindowScaling {
 		return 0
 	}
+	space, most := cfg.receiveSpace()
+	most = min(max(space/2, most, scaledBuffer), cfg.windowClamp())
 	s := uint8(0)
-	for MaxBuffer>>s > 65535 {
+	for s < maxScale && most>>s > 65535 {
 		s++
 	}
 	return s
 }
 
-// initialWindow is the window of SYN and SYN-ACK, which is never scaled (RFC
-// 7323, section 2.2), in whole segments as far as there is one.
-func (cfg *Config) initialWindow() int { return cfg.initialWindowFor(cfg.mss()) }
-
-// initialWindowFor is initialWindow in segments of the given size.
-func (cfg *Config) initialWindowFor(mss int) int {
-	w := min(bufferLimit(cfg.ReceiveBuffer), 65535)
-	if cfg.WindowClamp > 0 {
-		w = min(w, cfg.WindowClamp)
-	}
+// initialWindow is the window to begin with, in whole segments of size mss as far as
+// there is one. In SYN and SYN-ACK, which are never scaled (RFC 7323, section 2.2), it
+// is cut to 65535.
+func (cfg *Config) initialWindow(mss int) int {
+	space, _ := cfg.receiveSpace()
+	w := min(space/2, cfg.windowClamp())
 	if w > mss && mss > 0 {
 		w -= w % mss
 	}

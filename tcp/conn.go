@@ -38,6 +38,7 @@ type Conn struct {
 	orphan                bool // Close was called: nobody will read
 	readShut              bool // CloseRead or Close was called
 	useTS, useSACK        bool
+	useScale              bool // windows are scaled, if only by 0
 
 	// Sending (RFC 9293, section 3.3.1).
 	iss, sndUna, sndNxt Seq
@@ -48,6 +49,8 @@ type Conn struct {
 	sndMSS              int // what a segment may hold, options included: least of ours, the peer's and the path's
 	maxGSO              int
 	sndBuf              sendBuffer
+	sndMost             int  // what tuning may make of its limit
+	sndFixed            bool // the application said how large it is
 	finQueued           bool // a FIN follows the last byte of sndBuf
 	finSent             bool
 	synOwed             bool    // Output shall send SYN or SYN-ACK
@@ -107,10 +110,10 @@ type Conn struct {
 	rcvNxt       Seq // next sequence number expected: rcvBuf.nxt, and one more after FIN
 	rcvAdv       Seq // right edge of the window as announced
 	rcvWup       Seq // RCV.NXT when an ACK was last sent
-	rcvLimit     int // buffer size
-	rcvMost      int // the largest it ever was: an announced window is not taken back
+	rw           receiveWindow
+	drs          receiveTuning
 	rcvScale     uint8
-	rcvMSS       int // largest segment seen
+	rcvMSS       int // what the peer's segments carry, as measured
 	finSeq       Seq // place of the peer's FIN, if finKnown
 	finKnown     bool
 	finTaken     bool // FIN is acknowledged
@@ -184,9 +187,6 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.invalidEvery = cfg.invalidInterval()
 	c.keepTimeWait = cfg.KeepTimeWait
 	c.urgent = urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent}
-	c.rcvLimit = bufferLimit(cfg.ReceiveBuffer)
-	c.rcvMost = bufferLimit(cfg.ReceiveBuffer)
-	c.rcvScale = cfg.windowScale()
 	c.rtxAt = clock.Never
 	c.probeAt = clock.Never
 	c.ackAt = clock.Never
@@ -204,9 +204,9 @@ func (c *Conn) init(cfg *Config, state State) {
 	}
 	c.rcvMSS = min(c.mss, DefaultMSS)
 	c.SetUserTimeout(cfg.UserTimeout)
-	c.SetWindowClamp(cfg.WindowClamp)
 	c.sndBuf.mem, c.rcvBuf.mem = cfg.memory(), cfg.memory()
-	c.sndBuf.limit = bufferLimit(cfg.SendBuffer)
+	c.initReceiveWindow(cfg)
+	c.initSendTuning(cfg)
 }
 
 func (c *Conn) initSend(iss Seq) {
@@ -221,7 +221,6 @@ func (c *Conn) initReceive(now clock.Time, irs Seq, o *Options) {
 	c.irs = irs
 	c.rcvNxt, c.rcvWup = irs.Add(1), irs.Add(1)
 	c.rcvBuf.base, c.rcvBuf.nxt = c.rcvNxt, c.rcvNxt
-	c.rcvAdv = c.rcvNxt.Add(c.synWindow()) // our SYN announced it
 	mss := int(o.MSS)
 	if mss == 0 {
 		mss = DefaultMSS
@@ -229,11 +228,14 @@ func (c *Conn) initReceive(now clock.Time, irs Seq, o *Options) {
 	c.sndMSS = max(min(mss, c.mss), minMSS)
 	c.useTS = c.useTS && o.HasTS
 	c.useSACK = c.useSACK && o.SACKPermitted
-	if o.HasWScale && c.rcvScale > 0 {
+	if c.useScale = c.useScale && o.HasWScale; c.useScale {
 		c.sndScale = o.WScale
 	} else {
 		c.sndScale, c.rcvScale = 0, 0
+		c.rw.ssthresh = min(c.rw.ssthresh, 65535)
 	}
+	// Our SYN announced that, or what its field can hold of it.
+	c.rcvAdv = c.rcvNxt.Add(c.rw.ssthresh)
 	if c.useTS {
 		c.tsRecent, c.tsAge = o.TSVal, now
 	}
@@ -247,7 +249,8 @@ func (c *Conn) Connect(now clock.Time, cfg *Config, iss Seq, tsOffset uint32) {
 	c.initSend(iss)
 	c.tsOffset = tsOffset
 	c.useTS, c.useSACK = !cfg.NoTimestamps, !cfg.NoSACK
-	c.offered = Options{MSS: uint16(c.mss), SACKPermitted: c.useSACK, HasTS: c.useTS, HasWScale: c.rcvScale > 0, WScale: c.rcvScale}
+	c.rw.ssthresh = cfg.initialWindow(c.mss)
+	c.offered = Options{MSS: uint16(c.mss), SACKPermitted: c.useSACK, HasTS: c.useTS, HasWScale: c.useScale, WScale: c.rcvScale}
 	c.synOwed = true
 }
 
@@ -256,6 +259,8 @@ func (c *Conn) establish(now clock.Time, state State) {
 	c.state = state
 	c.events |= EventEstablished | EventWritable
 	c.cc.Init(now, c.payloadMSS())
+	c.establishWindow()
+	c.setSendLimit(c.sendTarget())
 	if c.tries > 1 {
 		// RFC 6928, section 2: after several losses in the handshake, begin with one
 		// segment.

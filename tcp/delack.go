@@ -14,6 +14,7 @@ type ackPending struct {
 	// lastSize is the size of the last segment that was not full: two alike in a row
 	// are what the peer's segments are.
 	lastSize uint16
+	opened   bool // and the window has opened further than was announced
 }
 
 // quickly has the next segments acknowledged at once: as many as fill half of the
@@ -41,7 +42,7 @@ func (c *Conn) enterQuick() {
 func (c *Conn) noteSize(n int, flags Flags) {
 	switch {
 	case n >= c.rcvMSS:
-		c.rcvMSS = min(n, c.mss)
+		c.rcvMSS = min(n, c.receiveMSS())
 		return
 	case n >= DefaultMSS, n >= minRcvMSS && !flags.Has(PSH|FIN|URG|SYN):
 		same := n == int(c.ack.lastSize)
@@ -89,7 +90,10 @@ func (c *Conn) decideACK(now clock.Time) {
 	switch {
 	case c.quickAcks > 0 && !c.pingPong:
 		c.ackNow = true
-	case c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS:
+	case c.ack.opened && !c.pingPong:
+		c.ackSoon = true
+	case c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS && c.selectWindow() >= c.announced():
+		// Otherwise the reader is behind, and will open the window with an ACK of its own.
 		c.ackSoon = true
 	default:
 		c.delayACK(now)
@@ -144,7 +148,7 @@ func (c *Conn) ackSent() {
 			c.ato = int64(delAckMin)
 		}
 	}
-	c.ack.owed, c.ack.pushed = false, 0
+	c.ack.owed, c.ack.pushed, c.ack.opened = false, 0, false
 }
 
 // delayedACK is the timer of an ACK that has waited.

@@ -31,15 +31,15 @@ func established(t *testing.T, cfg Config) *wire {
 // order.
 func TestActiveOpen(t *testing.T) {
 	w := newWire(t).connect(Config{MSS: 1460})
-	w.expect("S 0:0 win 64240 <mss 1460,sackOK,TS 0 ecr 0,wscale 7>")
+	w.expect("S 0:0 win 64240 <mss 1460,sackOK,TS 0 ecr 0,wscale 10>")
 	w.state(StateSynSent)
 	w.advance(10 * time.Millisecond)
 	w.recv("S. 0:0 ack 1 win 65535 <mss 1400,sackOK,TS 700 ecr 0,wscale 9>")
-	w.expect(". 1:1 ack 1 win 8192 <TS 10 ecr 700>")
+	w.expect(". 1:1 ack 1 win 63 <TS 10 ecr 700>")
 	w.state(StateEstablished)
 	w.happened(EventEstablished | EventWritable)
 	in := w.c.Info()
-	if in.SegmentSize != 1388 || in.SendScale != 9 || in.ReceiveScale != 7 || in.SRTT != 10*time.Millisecond || in.PeerWindow != 65535 {
+	if in.SegmentSize != 1388 || in.SendScale != 9 || in.ReceiveScale != 10 || in.SRTT != 10*time.Millisecond || in.PeerWindow != 65535 {
 		t.Errorf("%+v", in)
 	}
 }
@@ -136,7 +136,7 @@ func TestSimultaneousOpen(t *testing.T) {
 	w := newWire(t).connect(plain())
 	w.expect("S 0:0")
 	w.recv("S 0:0 win 3000 <mss 1000,sackOK,wscale 0>")
-	w.expect("S. 0:0 ack 1 win 65000 <mss 1000,sackOK,wscale 7>")
+	w.expect("S. 0:0 ack 1 win 65000 <mss 1000,sackOK,wscale 10>")
 	w.state(StateSynReceived)
 	w.recv("S 0:0 win 3000 <mss 1000,sackOK,wscale 0>") // again: ours was lost
 	w.expect("S. 0:0 ack 1 win 65000")
@@ -202,7 +202,7 @@ func TestPassiveOpen(t *testing.T) {
 	w := accept(t, Config{MSS: 1460}, "S 0:0 win 64240 <mss 1460,sackOK,TS 50 ecr 0,wscale 7>",
 		"P. 1:6 ack 1 win 502 <TS 51 ecr 0>")
 	w.happened(EventEstablished | EventReadable)
-	w.expect(". 1:1 ack 6 win 8192 <TS 0 ecr 51>")
+	w.expect(". 1:1 ack 6 win 64 <TS 0 ecr 51>")
 	w.read(1, 5)
 	if got := w.c.Info().PeerWindow; got != 502<<7 {
 		t.Errorf("window %d", got)

@@ -153,9 +153,14 @@ func (c *Conn) acceptable(now clock.Time, seg *Segment) bool {
 	// RFC 9293, section 3.4, table 6, written as an overlap of [SEG.SEQ, end) with
 	// [RCV.NXT, right edge]. The left edge is where the last ACK was sent from, as a
 	// peer that has not seen more is right to send from there.
-	end := seg.End()
-	if !end.Less(c.rcvWup) && seg.Seq.LessEq(c.windowEdge()) {
-		return true
+	end, edge := seg.End(), c.windowEdge()
+	if !end.Less(c.rcvWup) && seg.Seq.LessEq(edge) {
+		// A segment whose data ends behind the window is taken only if nothing else waits
+		// to be read: its sender breaks the rules, and shall not fill the memory (as
+		// Linux). A FIN takes no room.
+		if c.rcvBuf.buffered() == 0 || seg.Seq.Add(len(seg.Payload)).LessEq(edge) {
+			return true
+		}
 	}
 	if seg.Flags.Has(RST) && c.resetsBeforeFIN(seg) {
 		return true
@@ -278,7 +283,10 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 		}
 		fin = fin && seg.End() == c.finSeq.Add(1)
 	}
-	if n := seq.Add(len(p)).Sub(c.windowEdge()); n > 0 { // bytes behind the window
+	if seq == c.rcvNxt && c.openWindow() > 0 {
+		// What is next is taken whole while the window is open: acceptable has seen that
+		// nothing else is there.
+	} else if n := seq.Add(len(p)).Sub(c.windowEdge()); n > 0 { // bytes behind the window
 		p, fin = p[:max(len(p)-n, 0)], false
 		c.ackNow = true
 	}
@@ -287,7 +295,8 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	}
 	before := c.rcvNxt
 	if len(p) > 0 {
-		c.storeData(now, seq, p, seg.Flags)
+		c.measureStamp(now, seg)
+		c.storeData(now, seg, seq, p)
 	}
 	if c.finKnown && c.rcvNxt == c.finSeq && !c.finTaken {
 		if !fin { // it was there already, and the gap before it is filled
@@ -312,7 +321,7 @@ func (c *Conn) finPlausible(seq Seq) bool {
 }
 
 // storeData stores payload inside the window and decides about its ACK.
-func (c *Conn) storeData(now clock.Time, seq Seq, p []byte, flags Flags) {
+func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
 	before := c.rcvNxt
 	hadHoles := len(c.rcvBuf.runs) > 0
 	if hadHoles {
@@ -326,16 +335,28 @@ func (c *Conn) storeData(now clock.Time, seq Seq, p []byte, flags Flags) {
 	c.rcvNxt = c.rcvBuf.nxt
 	c.stats.bytesIn += uint64(c.rcvNxt.Sub(before))
 	c.ack.owed = true
+	c.rw.charge(len(p), c.peerHeader())
 	if c.rcvNxt == before {
 		// Out of order: a duplicate ACK at once (RFC 5681, section 4.2).
 		c.stats.outOfOrder++
 		c.ackNow = true
-		if !c.useSACK && c.dupOwed < 8 {
+		if c.useSACK {
+			c.growWindow(len(p))
+			c.growReceive(c.drs.space)
+		} else if c.dupOwed < 8 { // without SACK an ACK with another window is no duplicate
 			c.dupOwed++
 		}
 		return
 	}
-	c.dataArrived(now, min(len(p), c.mss), flags)
+	c.measureSegment(len(p))
+	c.measureRound(now)
+	c.dataArrived(now, min(len(p), c.mss), seg.Flags)
+	if hadHoles && !c.useSACK {
+		c.growReceive(c.drs.space) // what could not be done while the hole was there
+		c.growWindow(c.rcvNxt.Sub(before))
+	} else {
+		c.growWindow(len(p))
+	}
 	if hadHoles || c.rcvNxt.Less(seq.Add(len(p))) { // a gap is filled, or the rest found no memory
 		c.ackNow = true
 	}

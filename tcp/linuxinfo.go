@@ -71,7 +71,7 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 		RTT: micros(c.rtt.srtt), RTTVar: micros(c.rtt.mdev / 4),
 		SndSsthresh: LinuxInfiniteThreshold, SndCwnd: initialSegments,
 		AdvMSS: uint32(c.mss), Reordering: uint32(c.reordering),
-		RcvSsthresh: uint32(c.clamp(c.rcvLimit)), RcvSpace: uint32(c.rcvLimit),
+		RcvSsthresh: uint32(c.rw.ssthresh), RcvSpace: uint32(c.drs.space), RcvRTT: micros(c.drs.rtt / 8),
 		TotalRetrans: c.stats.retransmits,
 		PacingRate:   math.MaxUint64, MaxPacingRate: math.MaxUint64,
 		BytesAcked: c.stats.bytesAcked, BytesReceived: c.stats.bytesIn,
@@ -96,7 +96,7 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	if c.useSACK {
 		in.Options |= linuxSACK
 	}
-	if c.rcvScale > 0 {
+	if c.useScale {
 		in.Options |= linuxWScale
 		in.WScale = c.sndScale&15 | c.rcvScale<<4
 	}

@@ -149,7 +149,7 @@ func (m *model) segment(o *OutSegment) {
 	if s.Flags.Has(SYN) && m.edgeSet {
 		return // repeats an earlier one
 	}
-	if m.edgeSet && edge.Less(m.edge) && !m.c.finTaken && m.c.rcvBuf.buffered() < m.c.rcvMost+63<<10 {
+	if m.edgeSet && edge.Less(m.edge) && !m.c.finTaken && m.c.rcvBuf.buffered() < m.c.rw.most+63<<10 {
 		m.t.Fatalf("the window's right edge moved left by %d: win %d, %v", m.edge.Sub(edge), s.Window, m.c.rcvScale)
 	}
 	m.edge, m.edgeSet = edge, true
@@ -296,7 +296,7 @@ func (m *model) step() {
 	m.check(false)
 	if c.Events()&EventTimeWait != 0 {
 		tw := c.TimeWait(m.now)
-		if int(tw.window)<<c.rcvScale > MaxBuffer+64<<10 {
+		if int(tw.window)<<c.rcvScale > 2*MaxBuffer+64<<10 {
 			m.t.Fatalf("TIME-WAIT with a window of %d", tw.window)
 		}
 	}

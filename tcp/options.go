@@ -13,7 +13,6 @@ type tuning struct {
 	dataFollows  bool          // the ACK of the SYN-ACK waits for data
 	noSpace      bool          // the last Write found the send buffer full
 	finWait      time.Duration // in FIN-WAIT-2 without a reader; 0: finWait2Limit, negative: none
-	windowClamp  int           // most that is announced; 0: the buffer's size
 	notSentLowat int           // unsent bytes from which on Write takes nothing; 0: no bound
 }
 
@@ -28,8 +27,9 @@ func (c *Conn) SetCork(on bool) { c.tuning.cork = on }
 func (c *Conn) SetMore(on bool) { c.tuning.more = on }
 
 // SetDataFollows says that data will follow the handshake: the ACK of the SYN-ACK waits
-// for it, 200 ms at most. Linux does so when a write waits, or with TCP_DEFER_ACCEPT.
-func (c *Conn) SetDataFollows(on bool) { c.tuning.dataFollows = on }
+// for it, 200 ms at most. Linux does so when a write waits, or with TCP_DEFER_ACCEPT. It
+// means something in SYN-SENT only.
+func (c *Conn) SetDataFollows(on bool) { c.tuning.dataFollows = on && c.state == StateSynSent }
 
 // push lets what cork holds back pass, once.
 func (c *Conn) push() {
@@ -60,18 +60,6 @@ func (c *Conn) armFinWait(now clock.Time) {
 	default:
 		c.finAt = now.Add(d)
 	}
-}
-
-// SetWindowClamp bounds the window that is announced, in bytes; 0 removes the bound
-// (TCP_WINDOW_CLAMP). What was announced stays.
-func (c *Conn) SetWindowClamp(n int) { c.tuning.windowClamp = max(n, 0) }
-
-// clamp returns w within the window clamp.
-func (c *Conn) clamp(w int) int {
-	if n := c.tuning.windowClamp; n > 0 && w > n {
-		return n
-	}
-	return w
 }
 
 // SetNotSentLowat has Write take nothing while n bytes or more were never sent; 0
@@ -154,8 +142,8 @@ func (p *Passive) defers(seg *Segment) bool {
 // expired: the peer has it, and only the last one makes it answer.
 func (p *Passive) quiet() bool { return p.acked && p.tries < p.deferred }
 
-// Buffers returns the limits of the buffers in bytes.
-func (c *Conn) Buffers() (send, receive int) { return c.sndBuf.limit, c.rcvLimit }
+// Buffers returns the limits of the buffers in bytes, in the measure of Config.
+func (c *Conn) Buffers() (send, receive int) { return c.sndBuf.limit, c.rw.space / 2 }
 
 // Unwritable reports whether a writer should wait: for a third of the send buffer to
 // be free, and for fewer than half the unsent bytes that SetNotSentLowat says, as Linux

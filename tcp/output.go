@@ -97,7 +97,7 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 		seq: c.iss, flags: SYN,
 		options: c.offered,
 	}
-	w := c.synWindow()
+	w := min(c.rw.ssthresh, 65535)
 	h.window = uint16(w)
 	if h.options.HasTS {
 		h.options.TSVal, h.options.TSEcr = c.tsNow(now), c.tsRecent
@@ -105,7 +105,6 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 	if c.state == StateSynReceived {
 		h.flags |= ACK
 		h.ack = c.rcvNxt
-		c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt.Add(w))
 		c.ackSent()
 	}
 	b.add(&h)
@@ -120,15 +119,6 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 		c.stats.retransmits++
 	}
 	c.rtxAt = c.retransmitAt(now)
-}
-
-// synWindow is the window of a SYN: unscaled, and in whole segments.
-func (c *Conn) synWindow() int {
-	w := min(c.clamp(c.rcvLimit), 65535)
-	if w > c.mss {
-		w -= w % c.mss
-	}
-	return w
 }
 
 // outputNew sends what was never sent.
@@ -384,35 +374,6 @@ func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
 // (RFC 7323, sections 5.4 and 7.1).
 func (c *Conn) tsNow(now clock.Time) uint32 {
 	return uint32(int64(now)/int64(time.Millisecond)) + c.tsOffset
-}
-
-// advertise returns the window field, and moves the right edge that it announces.
-func (c *Conn) advertise() uint16 {
-	w := c.window()
-	unit := 1 << c.rcvScale
-	// Rounding down could move the edge left, so it is rounded up; the buffer takes
-	// the few bytes. A peer that sends single bytes to a reader that has stopped gains
-	// some with each, and when the edge has crept far beyond the buffer that way, the
-	// announcement falls short of it by a part of a unit: the one case in which it
-	// moves left, and one that RFC 7323, section 2.4, has senders expect.
-	field := (w + unit - 1) >> c.rcvScale
-	if over := c.rcvBuf.buffered() + w - c.rcvMost; over > 64<<10 {
-		field = w >> c.rcvScale
-	}
-	field = min(field, 65535)
-	c.rcvAdv = maxSeq(c.rcvAdv, c.rcvNxt.Add(field<<c.rcvScale))
-	return uint16(field)
-}
-
-// window is the receive window to announce: never less than was announced, and
-// more only when the step is worth a segment (RFC 9293, section 3.8.6.2.2).
-func (c *Conn) window() int {
-	free := min(c.clamp(max(c.rcvLimit-c.rcvBuf.buffered(), 0)), 65535<<c.rcvScale)
-	open := max(c.rcvAdv.Sub(c.rcvNxt), 0)
-	if free <= open || free-open < min(c.rcvLimit/2, c.rcvMSS) {
-		return open
-	}
-	return free
 }
 
 // armIdleTimers starts the probe timer when data waits, nothing is in flight, and

@@ -230,6 +230,8 @@ func TestBottleneck(t *testing.T) {
 		const rate = 2_500_000
 		link := tcpsim.Path{Delay: 10 * time.Millisecond, Rate: rate, Queue: 50000}
 		cfg := both(link)
+		// Buffers that never hold the sender back: this is about losses.
+		cfg.A.SendBuffer, cfg.B.ReceiveBuffer = 1<<20, 1<<20
 		change(&cfg)
 		const n = 8 << 20
 		p := newPair(t, cfg, n, 0)

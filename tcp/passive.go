@@ -17,6 +17,7 @@ type Passive struct {
 	peerWindow            uint16
 	sndScale, rcvScale    uint8
 	useTS, useSACK        bool
+	useScale              bool
 	resent                bool // the SYN-ACK left more than once: no RTT sample (Karn)
 	tries, retries        uint8
 	repeats               uint8 // of the SYN-ACK
@@ -56,7 +57,7 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 		iss: iss, irs: syn.Seq,
 		mss:        uint16(cfg.mss()),
 		peerMSS:    syn.Options.MSS,
-		window:     uint16(cfg.initialWindow()),
+		window:     uint16(min(cfg.initialWindow(cfg.mss()), 65535)),
 		peerWindow: syn.Window,
 		useSACK:    syn.Options.SACKPermitted && !cfg.NoSACK,
 		useTS:      syn.Options.HasTS && !cfg.NoTimestamps,
@@ -67,12 +68,13 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 		deadline:     now.Add(initialRTO),
 	}
 	if syn.Options.HasWScale && !cfg.NoWindowScaling {
+		p.useScale = true
 		p.sndScale, p.rcvScale = syn.Options.WScale, cfg.windowScale()
 	}
 	if p.useTS {
 		p.tsRecent = syn.Options.TSVal
 		// Whole segments are shorter by the option, as Linux has it.
-		p.window = uint16(cfg.initialWindowFor(cfg.mss() - 12))
+		p.window = uint16(min(cfg.initialWindow(cfg.mss()-12), 65535))
 	}
 }
 
@@ -84,7 +86,7 @@ func (p *Passive) Output(now clock.Time, b *Batch) {
 		seq: p.iss, ack: p.irs.Add(1), flags: SYN | ACK, window: p.window,
 		options: Options{MSS: p.mss, SACKPermitted: p.useSACK},
 	}
-	if p.rcvScale > 0 {
+	if p.useScale {
 		h.options.HasWScale, h.options.WScale = true, p.rcvScale
 	}
 	if p.useTS {
@@ -188,7 +190,8 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.retransHint, c.highSeq, c.rack.next, c.usage.end = c.sndUna, c.sndUna, c.sndUna, c.sndUna
 	c.tsOffset = p.tsOffset
 	c.useTS, c.useSACK = p.useTS, p.useSACK
-	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.rcvScale > 0, WScale: p.sndScale}
+	c.rw.ssthresh = cfg.initialWindow(c.receiveMSS())
+	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.useScale, WScale: p.sndScale}
 	c.initReceive(now, p.irs, &o)
 	c.sndWnd = int(p.peerWindow)
 	c.setWindow(seg)

@@ -18,6 +18,8 @@ func newPoison(t *testing.T, limit int) *poison {
 	return &poison{t: t, limit: limit, out: map[*Chunk]bool{}}
 }
 
+func (m *poison) Pressure() bool { return false }
+
 func (m *poison) Get(must bool) *Chunk {
 	if len(m.out) >= m.limit {
 		if !must {

@@ -33,6 +33,15 @@ type recvBuffer struct {
 // buffered returns the number of bytes that can be read.
 func (b *recvBuffer) buffered() int { return b.nxt.Sub(b.base) }
 
+// held returns how many bytes are held, out of order ones included.
+func (b *recvBuffer) held() int {
+	n := b.buffered()
+	for _, r := range b.runs {
+		n += r.right.Sub(r.left)
+	}
+	return n
+}
+
 // insert stores the bytes p that begin at seq, which is not before nxt and, with
 // all of p, inside the window. It returns whether anything was stored; nxt tells
 // how far the data is now in order.

@@ -21,32 +21,33 @@ const restDelay = 500 * time.Millisecond
 // stale: a congestion window's growth begins anew after it (RFC 5681, section 4.1),
 // so that CUBIC's epoch and HyStart's round need not be kept.
 type Rest struct {
-	flags                           restFlags
-	state                           State
-	sndScale, rcvScale, quickAcks   uint8
-	rackMult, rackPersist           uint8
-	synRetries, synLinear           uint8
-	retries, orphanRetries          uint8
-	localPort, remotePort           uint16
-	mss, sndMSS, maxGSO, rcvMSS     uint16
-	reordering, initialReordering   uint16
-	iss, irs                        Seq
-	sndUna, sndWl1, sndWl2, highSeq Seq
-	rcvNxt, rcvAdv, rcvWup          Seq
-	tsRecent, tsOffset              uint32
-	sndWnd, maxWnd, sndLimit        uint32
-	rcvLimit, rcvMost               uint32
-	figures                         restFigures
-	keepAlive                       restKeepAlive
-	cubic                           restCubic
-	rtt                             rttEstimator
-	rackRTT                         time.Duration
-	ato                             int64
-	busy                            time.Duration
-	delivered, rateShown            uint64
-	lastSent, lastData, lastRecv    clock.Time
-	tsAge, keepAt                   clock.Time
-	more                            *restMore
+	flags                                   restFlags
+	state                                   State
+	sndScale, rcvScale, rcvRatio, quickAcks uint8
+	rackMult, rackPersist                   uint8
+	synRetries, synLinear                   uint8
+	retries, orphanRetries                  uint8
+	localPort, remotePort                   uint16
+	mss, sndMSS, maxGSO, rcvMSS             uint16
+	reordering, initialReordering           uint16
+	iss, irs                                Seq
+	sndUna, sndWl1, sndWl2, highSeq         Seq
+	rcvNxt, rcvAdv, rcvWup                  Seq
+	tsRecent, tsOffset                      uint32
+	sndWnd, maxWnd                          uint32
+	sndLimit, sndMost                       uint32
+	receive                                 restReceive
+	figures                                 restFigures
+	keepAlive                               restKeepAlive
+	cubic                                   restCubic
+	rtt                                     rttEstimator
+	rackRTT                                 time.Duration
+	ato                                     int64
+	busy                                    time.Duration
+	delivered, rateShown                    uint64
+	lastSent, lastData, lastRecv            clock.Time
+	tsAge, keepAt                           clock.Time
+	more                                    *restMore
 }
 
 // restFlags are a connection's bits.
@@ -81,6 +82,10 @@ const (
 	restUrgentInline
 	restUrgentStandard
 	restKeepTimeWait
+	restSendFixed
+	restReceiveFixed
+	restNoReceiveTuning
+	restScale
 )
 
 // restFigures are the counters that every connection moves, as long as they are
@@ -97,6 +102,29 @@ type restKeepAlive struct {
 type restCubic struct {
 	cwnd, ssthresh, wMax uint32
 	minRTT               time.Duration
+}
+
+// restReceive is the receive window of an empty buffer, and what tuning has found.
+type restReceive struct {
+	space, maxSpace, clamp, ssthresh uint32
+	read, rtt                        uint32 // per round trip, and that in 8ths of a microsecond
+}
+
+func (c *Conn) restReceive() restReceive {
+	w, t := &c.rw, &c.drs
+	return restReceive{
+		uint32(w.space), uint32(w.maxSpace), uint32(w.clamp), uint32(w.ssthresh),
+		uint32(t.space), uint32(min(t.rtt/time.Microsecond, math.MaxUint32)),
+	}
+}
+
+// wakeReceive restores it; the measurements of tuning begin anew.
+func (c *Conn) wakeReceive(r *restReceive) {
+	w, t := &c.rw, &c.drs
+	w.space, w.maxSpace, w.clamp, w.ssthresh = int(r.space), int(r.maxSpace), int(r.clamp), int(r.ssthresh)
+	w.note()
+	t.begin(c, int(r.read))
+	t.rtt = time.Duration(r.rtt) * time.Microsecond
 }
 
 // restMore holds what few connections have.
@@ -161,7 +189,7 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 		rcvNxt: c.rcvNxt, rcvAdv: c.rcvAdv, rcvWup: c.rcvWup,
 		tsRecent: c.tsRecent, tsOffset: c.tsOffset,
 		sndWnd: uint32(c.sndWnd), maxWnd: uint32(c.maxWnd), sndLimit: uint32(c.sndBuf.limit),
-		rcvLimit: uint32(c.rcvLimit), rcvMost: uint32(c.rcvMost),
+		sndMost: uint32(c.sndMost), receive: c.restReceive(), rcvRatio: c.rw.ratio,
 		rtt: c.rtt, rackRTT: c.rack.rtt, ato: c.ato, busy: c.chrono.total[chronoBusy],
 		delivered: c.delivered, rateShown: c.rateShown, lastSent: c.lastSent, lastData: c.lastData, lastRecv: c.lastRecv,
 		tsAge: c.tsAge, keepAt: c.keepAt,
@@ -248,8 +276,7 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	c.tsOffset = r.tsOffset
 	c.sndWnd = int(r.sndWnd)
 	c.maxWnd = int(r.maxWnd)
-	c.rcvLimit = int(r.rcvLimit)
-	c.rcvMost = int(r.rcvMost)
+	c.sndMost = int(r.sndMost)
 	c.rtt = r.rtt
 	c.ato = r.ato
 	c.chrono = chrono{total: [chronoKinds]time.Duration{chronoBusy: r.busy}}
@@ -279,6 +306,8 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 		c.finSeq = data
 	}
 	c.rcvBuf.mem, c.rcvBuf.base, c.rcvBuf.nxt = mem, data, data
+	c.rw.ratio = r.rcvRatio
+	c.wakeReceive(&r.receive)
 	c.keepAlive.Enable = r.flags&restKeepAliveOn != 0
 	if r.flags&restAppLimited != 0 {
 		c.rate.appLimited = max(c.delivered, 1)
@@ -324,7 +353,7 @@ type restBit struct {
 	on   *bool
 }
 
-func (c *Conn) restBits() [23]restBit {
+func (c *Conn) restBits() [27]restBit {
 	return [...]restBit{
 		{restNoDelay, &c.noDelay}, {restOrphan, &c.orphan}, {restReadShut, &c.readShut},
 		{restTS, &c.useTS}, {restSACK, &c.useSACK},
@@ -335,6 +364,7 @@ func (c *Conn) restBits() [23]restBit {
 		{restCoarse, &c.rack.coarse},
 		{restUrgentInline, &c.urgent.inline}, {restUrgentStandard, &c.urgent.standard},
 		{restKeepTimeWait, &c.keepTimeWait},
+		{restSendFixed, &c.sndFixed}, {restReceiveFixed, &c.rw.fixed}, {restNoReceiveTuning, &c.rw.noTuning}, {restScale, &c.useScale},
 	}
 }
 

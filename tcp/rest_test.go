@@ -64,7 +64,7 @@ func restScratch() map[string]string {
 		"dupReport": "reported", "dupReported": "reported", "challenge": "in the past",
 		"rack.xmitAt": "older than all that will be sent", "rack.endSeq": "with xmitAt", "rack.advanced": "likewise",
 		"rack.dsack": "the episode is over", "rack.dsackAt": "a round trip ago", "rack.next": "SND.UNA", "rack.first": "empty", "rack.worked": "for tests",
-		"urgent.state": "passed by the reader, or refused: TestRestRefuses", "urgent.at": "with a state only", "urgent.octet": "with a state only", "urgent.up": "with sending only", "offered": "of the handshake", "ack.pushed": "with owed only", "ack.lastSize": "a hint",
+		"urgent.state": "passed by the reader, or refused: TestRestRefuses", "urgent.at": "with a state only", "urgent.octet": "with a state only", "urgent.up": "with sending only", "offered": "of the handshake", "ack.pushed": "with owed only", "ack.lastSize": "a hint", "ack.opened": "acknowledged",
 		"finSeq": "follows from finTaken", "chrono.since": "only idleness is counted from it", "chrono.total.0": "is told nobody",
 		"tuning.more": "sent", "tuning.noSpace": "there is space",
 		"sackedOut": "nothing is outstanding", "lostOut": "likewise", "retransOut": "likewise",
@@ -78,6 +78,9 @@ func restScratch() map[string]string {
 		"cubic.renoWindow.priorWindow": "undo is over", "cubic.renoWindow.priorThreshold": "undo is over",
 		"cubic.cubicEpoch.origin": "of the epoch", "cubic.cubicEpoch.k": "of the epoch", "cubic.cubicEpoch.reno": "of the epoch", "cubic.cubicEpoch.acked": "of the epoch",
 		"cubic.cubicEpoch.epoch": "restarts", "cubic.cubicEpoch.inEpoch": "restarts", "cubic.cubicEpoch.count": "of the epoch", "cubic.cubicEpoch.last": "of the epoch", "cubic.cubicEpoch.lastAt": "of the epoch",
+		"rw.most": "follows from space, which may have been larger", "rw.charged": "nothing is buffered", "rw.tailRoom": "nothing is buffered",
+		"drs.lastEcr": "in the past", "drs.sampled": "with lastEcr", "drs.roundSeq": "the window's round is over", "drs.roundAt": "likewise",
+		"drs.seq": "a measurement begins anew", "drs.at": "likewise", "drs.rtt": "kept in microseconds",
 	}
 }
 

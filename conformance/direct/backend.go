@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/netduet/netduet/clock"
@@ -197,6 +199,7 @@ func (b *backend) Await(done <-chan struct{}, until time.Duration) bool {
 
 // Sysctl changes what sockets and connections begin with from now on.
 func (b *backend) Sysctl(name, value string) error {
+	before := b.settings
 	known, err := b.settings.Apply(sysctl.Assignment{Name: name, Value: value})
 	if err != nil {
 		return err
@@ -207,6 +210,11 @@ func (b *backend) Sysctl(name, value string) error {
 	var cfg direct.Config
 	notes := configure(&cfg, &b.settings, []sysctl.Assignment{{Name: name, Value: value}})
 	b.stack.SetTCP(cfg.TCP)
+	for _, fd := range slices.Sorted(maps.Keys(b.files)) {
+		if f := b.files[fd]; f.socket != nil && !f.udp {
+			b.inherit(f, &before) // a connection that has ended takes nothing
+		}
+	}
 	if len(notes) > 0 {
 		return errors.New(notes[0])
 	}

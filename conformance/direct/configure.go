@@ -22,9 +22,10 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.InvalidInterval = time.Duration(none(c.InvalidRateLimit)) * time.Millisecond
 	t.StdUrgent, t.KeepTimeWait = c.StdUrg, c.RFC1337
 	t.NoTailLossProbe = c.EarlyRetrans == 0
-	// The maximum is what auto-tuning grows a buffer to; the handshake's window
-	// begins at the default.
-	t.SendBuffer, t.ReceiveBuffer = c.WMem[2], c.RMem[2]
+	// Of the receive buffer Linux counts the cost, twice what ours is given as.
+	t.InitialReceiveBuffer, t.MaxReceiveBuffer = c.RMem[1]/2, c.RMem[2]/2
+	t.InitialSendBuffer, t.MaxSendBuffer = c.WMem[1], c.WMem[2]
+	t.NoReceiveTuning = !c.ModerateRcvBuf
 	for _, a := range asked {
 		switch {
 		case a.Name == "net.ipv4.tcp_congestion_control" && !hasController(a.Value):
@@ -50,7 +51,8 @@ func heeded(name string) bool {
 	case "net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling",
 		"net.ipv4.tcp_syn_retries", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_synack_retries",
 		"net.ipv4.tcp_retries2", "net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_invalid_ratelimit", "net.ipv4.tcp_stdurg",
-		"net.ipv4.tcp_early_retrans", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_congestion_control",
+		"net.ipv4.tcp_early_retrans", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
 		"net.ipv4.tcp_notsent_lowat":
 		return true

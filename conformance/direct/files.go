@@ -23,8 +23,9 @@ type file struct {
 	epoll  *epoll
 
 	udp               bool
-	v6                bool        // addresses are mapped ones
-	quiet             map[int]int // options without an effect on the wire
+	v6                bool         // addresses are mapped ones
+	quiet             map[int]int  // options without an effect on the wire
+	set               map[int]bool // the options of TCP that the script has set
 	nonblock, cloexec bool
 	readable          time.Duration // SO_RCVTIMEO; 0: none
 	writable          time.Duration // SO_SNDTIMEO; 0: none

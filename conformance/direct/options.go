@@ -31,25 +31,37 @@ const (
 
 func int32Value(v int) []byte { return binary.LittleEndian.AppendUint32(nil, uint32(v)) }
 
+// inherited are the options whose value is a sysctl's as long as nobody sets them.
+func inherited(c *sysctl.Config) [5]struct{ name, value int } {
+	return [...]struct{ name, value int }{
+		{tcpKeepIdle, c.KeepaliveTime}, {tcpKeepIntvl, c.KeepaliveIntvl}, {tcpKeepCnt, c.KeepaliveProbes},
+		{tcpLinger2, c.FinTimeout}, {tcpNotSentLowat, int(uint32(c.NotSentLowat))},
+	}
+}
+
 // begin gives a socket what sysctls say that sockets begin with.
-func (s *sockets) begin(k *direct.Socket) error {
-	c, d := &s.settings, sysctl.Defaults()
-	for _, o := range [...]struct{ name, value, standard int }{
-		{tcpKeepIdle, c.KeepaliveTime, d.KeepaliveTime},
-		{tcpKeepIntvl, c.KeepaliveIntvl, d.KeepaliveIntvl},
-		{tcpKeepCnt, c.KeepaliveProbes, d.KeepaliveProbes},
-		{tcpLinger2, c.FinTimeout, d.FinTimeout},
-		{tcpNotSentLowat, int(uint32(c.NotSentLowat)), int(uint32(d.NotSentLowat))},
-	} {
-		if o.value == o.standard {
+func (s *sockets) begin(f *file) error {
+	d := sysctl.Defaults()
+	if err := s.inherit(f, &d); err != nil {
+		return err
+	}
+	if c := s.settings.CongestionControl; hasController(c) {
+		return errno(f.socket.SetSockopt(solTCP, tcpCongestion, []byte(c)))
+	}
+	return nil
+}
+
+// inherit gives a socket what the sysctls say that differ from those of before and that
+// the script has not set.
+func (s *sockets) inherit(f *file, before *sysctl.Config) error {
+	old := inherited(before)
+	for i, o := range inherited(&s.settings) {
+		if o.value == old[i].value || f.set[o.name] {
 			continue
 		}
-		if err := k.SetSockopt(solTCP, o.name, int32Value(o.value)); err != nil {
+		if err := f.socket.SetSockopt(solTCP, o.name, int32Value(o.value)); err != nil {
 			return errno(err)
 		}
-	}
-	if hasController(c.CongestionControl) {
-		return errno(k.SetSockopt(solTCP, tcpCongestion, []byte(c.CongestionControl)))
 	}
 	return nil
 }
@@ -87,7 +99,16 @@ func (s *sockets) Setsockopt(fd, level, name int, value []byte) error {
 			return nil
 		}
 	}
-	return errno(f.socket.SetSockopt(level, name, value))
+	if err := f.socket.SetSockopt(level, name, value); err != nil {
+		return errno(err)
+	}
+	if level == solTCP {
+		if f.set == nil {
+			f.set = make(map[int]bool)
+		}
+		f.set[name] = true
+	}
+	return nil
 }
 
 func (s *sockets) Getsockopt(fd, level, name, n int) ([]byte, error) {

@@ -3,6 +3,7 @@ package direct
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 
@@ -63,7 +64,7 @@ func (s *sockets) Socket(family, typ, proto int) (int, error) {
 		nonblock: typ&sockNonblock != 0, cloexec: typ&sockCloexec != 0,
 	}
 	if !f.udp {
-		if err := s.begin(k); err != nil {
+		if err := s.begin(f); err != nil {
 			return -1, err
 		}
 	}
@@ -133,7 +134,7 @@ func (s *sockets) Accept(fd, flags int) (int, netip.AddrPort, error) {
 	if err != nil {
 		return -1, netip.AddrPort{}, err
 	}
-	n := &file{socket: k, v6: f.v6, nonblock: flags&sockNonblock != 0, cloexec: flags&sockCloexec != 0, quiet: f.quiet}
+	n := &file{socket: k, v6: f.v6, nonblock: flags&sockNonblock != 0, cloexec: flags&sockCloexec != 0, quiet: f.quiet, set: maps.Clone(f.set)}
 	k.Notify(n.touch)
 	return s.add(n), n.outward(k.RemoteAddr()), nil
 }

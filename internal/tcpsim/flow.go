@@ -300,5 +300,8 @@ func (p *Pool) Put(c *tcp.Chunk) {
 	p.free = append(p.free, c)
 }
 
+// Pressure implements tcp.Memory.
+func (p *Pool) Pressure() bool { return false }
+
 // Lent returns how many chunks were not given back.
 func (p *Pool) Lent() int { return p.lent }
