@@ -127,7 +127,7 @@ func bites() []bite {
 		{bittenStamps, 6, "+0 > . 1:1(0) ack 1 <nop,nop,TS val 200 ecr 701>", packet, "the option TS val", 0},
 		{bittenStamps, 4, "+0 > S 0:0(0) <mss 1460,sackOK,TS val 100 ecr 1,nop,wscale 7>", packet, "the option TS val", 0},
 		{bittenStamps, 10, "+.1~+.15 > P. 1:1001(1000) ack 1 <nop,nop,TS val 500 ecr 700>", packet, "no packet was sent", 0},
-		{bittenStamps, 10, "+.2~+.21 > P. 1:1001(1000) ack 1 <nop,nop,TS val 500 ecr 700>", timing, "instead of 300ms to 310ms", 0},
+		{bittenStamps, 10, "+.2~+.27 > P. 1:1001(1000) ack 1 <nop,nop,TS val 500 ecr 700>", timing, "instead of 300ms to 370ms", 0},
 		{bittenUDP, 4, "+0 > udp (101)", packet, "the payload has 100 bytes instead of 101", 0},
 		{bittenUDP, 4, "+0 > P. 1:101(100) ack 1", packet, "another protocol", 0},
 		// System calls.
