@@ -182,16 +182,17 @@ func (b *bite) write(t *testing.T, i int) (file string, line int) {
 	return file, b.line
 }
 
+// found reports whether the verdict is about what is wrong.
+func (b *bite) found(err error, line int) bool {
+	var f *player.Failure
+	return errors.As(err, &f) && f.Kind == b.kind && f.Pos.Line == line && strings.Contains(f.Error(), b.want)
+}
+
 // judge compares the verdict with what is wrong.
 func (b *bite) judge(t *testing.T, err error, line int) {
 	t.Helper()
-	var f *player.Failure
-	if !errors.As(err, &f) {
-		t.Errorf("line %d, %s: the verdict is %v", b.line, b.text, err)
-		return
-	}
-	if f.Kind != b.kind || f.Pos.Line != line || !strings.Contains(f.Error(), b.want) {
-		t.Errorf("line %d, %s:\n%v\nwant %v at line %d: %s", b.line, b.text, f, b.kind, line, b.want)
+	if !b.found(err, line) {
+		t.Errorf("line %d, %s:\n%v\nwant %v at line %d: %s", b.line, b.text, err, b.kind, line, b.want)
 	}
 }
 

@@ -149,9 +149,8 @@ func TestKernelBites(t *testing.T) {
 	}
 	outs := RunAll(files, kernel.Play, Options{Workers: 8, Player: player.Config{StrictEnd: true, Scale: 3}}, nil)
 	for i, o := range outs {
-		for range 5 { // a busy machine gives no verdict
-			var f *player.Failure
-			if !errors.As(o.Err, &f) || f.Kind != player.Slow && f.Lag < 4*time.Millisecond {
+		for range 5 { // a busy machine may be what a verdict is about
+			if list[i].found(o.Err, lines[i]) {
 				break
 			}
 			o = Run(files[i], kernel.Play, Options{Player: player.Config{StrictEnd: true, Scale: 3}})
