@@ -12,7 +12,7 @@ func handshakeMutants() []mutant {
 		{"open: a window scale above 14 is taken as it is",
 			"o.WScale, o.HasWScale = min(v[0], 14), true", "o.WScale, o.HasWScale = v[0], true"},
 		{"open: the peer's window scale is used although none was offered",
-			"if o.HasWScale && c.rcvScale > 0 {", "if o.HasWScale {"},
+			"c.useScale = c.useScale && o.HasWScale;", "c.useScale = o.HasWScale;"},
 		{"open: the window of a SYN is scaled",
 			"if !seg.Flags.Has(SYN) { // RFC 7323, section 2.2", "{"},
 		{"open: the peer's window is scaled by one bit too many",
