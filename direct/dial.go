@@ -143,6 +143,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.
 			return nil, netapi.Syscall(netapi.CallConnect, errnoOf(err))
 		}
 		ch := c.writable.prepare(s)
+		s.recall()
 		c.unlock()
 		canceled, closing := false, false
 		select {

@@ -40,6 +40,7 @@ type queue struct {
 	q     netif.Queue
 	rx    receiver
 	stall stall
+	lead  lead
 	dead  atomic.Bool // the device is gone
 }
 
@@ -60,6 +61,14 @@ type receiver struct {
 
 	busy int // rounds for which yield does nothing
 
+	// What vacate goes by: of the last round …
+	dry    bool // what poll returned
+	frames uint64
+	// … and of those before.
+	solo    int      // rounds in a row with one frame, which woke the same reader: …
+	soloist *TCPConn // … this one's
+	shun    int      // rounds for which the queue is not left to a reader
+
 	// Of the frame under way.
 	ifc   *iface
 	group bool // it was sent to a group address of the link
@@ -70,8 +79,12 @@ type receiver struct {
 // run receives until the device is closed.
 func (q *queue) run(ctx context.Context) {
 	for {
-		dry, err := q.rx.poll(q.port.st.clk.Now())
-		if err == nil && dry {
+		var err error
+		q.rx.dry, err = q.rx.poll(q.port.st.clk.Now())
+		if err == nil && q.rx.dry {
+			if q.vacate(ctx) {
+				continue
+			}
 			err = q.q.Wait(ctx)
 		}
 		if err != nil {
@@ -111,7 +124,7 @@ func (rx *receiver) poll(now clock.Time) (dry bool, err error) {
 			break
 		}
 	}
-	if frames == 0 {
+	if rx.frames = frames; frames == 0 {
 		rx.flush()
 		return true, err
 	}
@@ -132,11 +145,16 @@ func (rx *receiver) poll(now clock.Time) (dry bool, err error) {
 // wake-up. ACKs that could ride on a reply leave last, when the application had
 // its chance to write one; those for a burst that may go on not even then.
 func (rx *receiver) drive() {
+	if len(rx.touched) != 1 {
+		rx.note(nil, false)
+	}
 	owing := rx.touched[:0]
 	for _, c := range rx.touched {
 		c.lock()
 		c.touched = false
+		waiting := c.readable.ch != nil
 		c.drive(rx.now, tcp.OutputHoldAcks)
+		rx.note(c, waiting && c.readable.ch == nil)
 		if c.tc.AckOwed() {
 			owing = append(owing, c)
 			c.held = max(c.held, heldNow)

@@ -67,6 +67,8 @@ type Stack struct {
 	netOptions *tcpOptions
 	outgoing   sync.Pool // *outgoing
 
+	vacant atomic.Int32 // queues that a reader may poll; see lead
+
 	background gate // goroutines of ours, and calls that must end before Close does
 	cancel     context.CancelFunc
 	ending     atomic.Bool   // Close was called
@@ -196,6 +198,7 @@ func (s *Stack) portOf(dev netif.Device) *port {
 	for i, q := range dev.Queues() {
 		pq := &queue{port: p, index: i, q: q}
 		pq.rx.st, pq.rx.q = s, pq
+		pq.lead.back = make(chan struct{}, 1)
 		p.queues = append(p.queues, pq)
 	}
 	s.devices = append(s.devices, p)

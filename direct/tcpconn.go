@@ -41,6 +41,7 @@ type TCPConn struct {
 	over     tcp.Events // EventClosed or EventTimeWait has come
 	touched  bool       // in a receiver's list
 	held     holding    // a receiver sees to the ACKs that are owed
+	parked   bool       // a Read waits for frames of the queue that it leads
 	left     bool       // no longer in the table
 	released bool       // buffers and accounting are given back
 	dialed   bool       // holds a port among the dialled ones
@@ -57,6 +58,7 @@ type TCPConn struct {
 	opt         *tcpOptions // see options
 	notify      func()      // see Socket.Notify
 	into        []byte      // what is left of the buffer that a Read waits with
+	leads       *queue      // may be polled by a Read; see lead
 	readTurn    turn
 	writeTurn   turn
 	readable    waiter
@@ -248,7 +250,7 @@ func (c *TCPConn) settle(now clock.Time, mode tcp.OutputMode) {
 		c.changed = true
 	}
 	if ev&(tcp.EventReadable|tcp.EventError|tcp.EventClosed) != 0 {
-		c.readable.wake()
+		c.wakeReader()
 	}
 	if ev&(tcp.EventWritable|tcp.EventEstablished|tcp.EventError|tcp.EventClosed) != 0 {
 		c.writable.wake()
@@ -409,7 +411,7 @@ func (c *TCPConn) read(p []byte) (int, error) {
 // is held, and released meanwhile.
 func (c *TCPConn) await(p []byte) int {
 	c.into = p
-	c.wait(&c.readable, c.readDeadline)
+	c.waitOrLead()
 	n := len(p) - len(c.into)
 	c.into = nil
 	if n > 0 {
@@ -451,6 +453,7 @@ func (c *TCPConn) readError(err error) error {
 // for.
 func (c *TCPConn) wait(w *waiter, d *netapi.Deadline) {
 	ch := w.prepare(c.st)
+	c.st.recall()
 	c.unlock()
 	if d == nil || d.None() {
 		<-ch
@@ -530,7 +533,8 @@ func (c *TCPConn) Close() error {
 		return c.endpoint().Close(errClosed)
 	}
 	c.closed = true
-	c.readable.wake()
+	c.st.recall()
+	c.wakeReader()
 	c.writable.wake()
 	now := c.at(c.st.clk.Now())
 	linger := c.options().linger
@@ -553,6 +557,7 @@ func (c *TCPConn) lingering(d time.Duration) {
 	defer t.Stop()
 	for !c.isDelivered() {
 		ch := c.delivered.prepare(c.st)
+		c.st.recall()
 		c.unlock()
 		late := false
 		select {
@@ -621,7 +626,7 @@ func (c *TCPConn) abort() {
 	defer c.unlock()
 	now := c.at(c.st.clk.Now())
 	c.stackClosed = true
-	c.readable.wake()
+	c.wakeReader()
 	c.writable.wake()
 	c.tc.Abort(now)
 	c.drive(now, tcp.OutputAll)

@@ -23,7 +23,7 @@ func (c *TCPConn) setDeadlines(t time.Time, read, write bool) error {
 	}
 	if read {
 		setDeadline(&c.readDeadline, t)
-		c.readable.wake()
+		c.wakeReader()
 	}
 	if write {
 		setDeadline(&c.writeDeadline, t)

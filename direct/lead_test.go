@@ -1,0 +1,180 @@
+package direct
+
+import (
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/netduet/netduet/netif"
+)
+
+// converse makes an echo server of far, so that its Read comes before the question.
+func converse(t *testing.T, p pair, near, far net.Conn) (stop func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 100)
+		for {
+			n, err := far.Read(buf)
+			if err != nil {
+				return
+			}
+			far.Write(buf[:n])
+		}
+	}()
+	one := make([]byte, 1)
+	for range 3 * leadRounds {
+		synctest.Wait()
+		near.Write(one)
+		if _, err := near.Read(one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+	if state, _ := lookAt(p); state != leadReader {
+		t.Fatalf("no reader leads the queue: state %d", state)
+	}
+	return func() { <-done }
+}
+
+// lookAt returns who polls the queue of p.b, and whether run sleeps.
+func lookAt(p pair) (state leadState, asleep bool) {
+	l := &p.b.devices[1].queues[0].lead
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state, l.asleep
+}
+
+// What ends a Read ends it when it polls the device as well, and nothing is left.
+func TestLeaderIsInterrupted(t *testing.T) {
+	for name, end := range map[string]func(p pair, near, far net.Conn){
+		"close":      func(_ pair, _, far net.Conn) { far.Close() },
+		"deadline":   func(_ pair, _, far net.Conn) { far.SetReadDeadline(time.Now()) },
+		"later":      func(_ pair, _, far net.Conn) { far.SetReadDeadline(time.Now().Add(time.Minute)) },
+		"close read": func(_ pair, _, far net.Conn) { far.(*TCPConn).CloseRead() },
+		"peer":       func(_ pair, near, _ net.Conn) { near.Close() },
+		"reset":      func(_ pair, near, _ net.Conn) { near.(*TCPConn).SetLinger(0); near.Close() },
+		"stack":      func(p pair, _, _ net.Conn) { p.b.Close() },
+		"device":     func(p pair, _, _ net.Conn) { p.b.devices[1].dev.Close(); p.b.Close() },
+		"keep-alive": func(p pair, _, _ net.Conn) { p.a.devices[1].dev.Close() },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			p, near, far := benchPair(t, netif.WireConfig{})
+			wait := converse(t, p, near, far)
+			end(p, near, far)
+			wait()
+			near.Close()
+			far.Close()
+			p.a.Close()
+			p.b.Close()
+			if n := p.b.vacant.Load(); n != 0 {
+				t.Errorf("%d queues are still left to readers", n)
+			}
+		})
+	}
+}
+
+// While nobody polls, because the reader does something else, others wait for two
+// ticks at most; and not at all for those who wait for the device themselves.
+func TestVacantQueueIsTakenOver(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		p, near, far := benchPair(t, netif.WireConfig{})
+		defer p.close(t)
+		l, err := p.b.Listen(background, "tcp", ":8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		converse(t, p, near, far)
+		// The reader's goroutine goes on to something that takes long.
+		far.SetReadDeadline(time.Now())
+		synctest.Wait()
+		far.SetReadDeadline(time.Time{})
+		p.b.devices[1].queues[0].rx.shun = 0
+		busy := make(chan struct{})
+		go func() {
+			buf := make([]byte, 100)
+			for range leadRounds + 5 {
+				far.Read(buf)
+				far.Write(buf[:1])
+			}
+			<-busy
+		}()
+		one := make([]byte, 1)
+		for range leadRounds + 5 {
+			synctest.Wait()
+			near.Write(one)
+			if _, err := near.Read(one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if state, _ := lookAt(p); state != leadVacant {
+			t.Fatalf("the queue is not vacant: state %d", state)
+		}
+		start := time.Now()
+		c, err := p.a.DialContext(background, "tcp", "10.0.0.2:8")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d == 0 || d > 2*leadTick {
+			t.Errorf("a connection took %v", d)
+		}
+		if state, _ := lookAt(p); state != leadRun {
+			t.Errorf("the queue is nobody's: state %d", state)
+		}
+		c.Close()
+		close(busy)
+		near.Close()
+		far.Close()
+	})
+}
+
+// A conversation that pauses costs nobody anything: run stops looking.
+func TestSleepingLeaderHasNoTicker(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		p, near, far := benchPair(t, netif.WireConfig{})
+		wait := converse(t, p, near, far)
+		time.Sleep(10 * leadTick)
+		synctest.Wait()
+		if state, asleep := lookAt(p); !asleep || state != leadReader {
+			t.Errorf("asleep %v, state %d", asleep, state)
+		}
+		one := make([]byte, 1)
+		near.Write(one)
+		if _, err := near.Read(one); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if state, _ := lookAt(p); state != leadRun {
+			t.Errorf("state %d after the pause", state)
+		}
+		near.Close()
+		wait()
+		far.Close()
+		p.close(t)
+	})
+}
+
+// A deadline that is set while a Read leads holds for that Read.
+func TestLeaderDeadline(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		p, near, far := benchPair(t, netif.WireConfig{})
+		converse(t, p, near, far)
+		start := time.Now()
+		far.SetReadDeadline(start.Add(time.Minute))
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if _, err := far.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Read: %v", err)
+		}
+		near.Close()
+		far.Close()
+		p.close(t)
+	})
+}
