@@ -2,6 +2,7 @@ package direct
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"sync"
 
@@ -68,16 +69,77 @@ type table struct {
 	shards [tableShards]tableShard
 }
 
+// tableShard is a hash table by linear hashing (Litwin, 1980): with each record that
+// there are too many, one bucket is split, in turn, so that no operation ever moves
+// more than a few chains. Buckets lie in segments, of which none is ever moved either.
+// The chains are links in the records themselves; a bucket costs 8 bytes a record.
 type tableShard struct {
-	mu      sync.RWMutex
-	buckets []*entry // a power of two, or nil
-	n       int
+	mu       sync.RWMutex
+	segments []*[segmentSize]*entry
+	buckets  uint64 // in use
+	n        uint64 // records
 }
+
+// segmentSize is how many buckets a segment has, and a shard at least; a power of two.
+const segmentSize = 128
 
 func (t *table) shard(sum uint64) *tableShard { return &t.shards[sum%tableShards] }
 
+// bucket returns the place of the chain for sum. There are buckets.
 func (s *tableShard) bucket(sum uint64) **entry {
-	return &s.buckets[sum/tableShards&uint64(len(s.buckets)-1)]
+	// All bits that address the buckets in use, and one less for those of the upper
+	// half that are not split yet.
+	i := sum / tableShards
+	mask := uint64(1)<<bits.Len64(s.buckets-1) - 1
+	if i &= mask; i >= s.buckets {
+		i &= mask >> 1
+	}
+	return s.at(i)
+}
+
+func (s *tableShard) at(i uint64) **entry { return &s.segments[i/segmentSize][i%segmentSize] }
+
+// grow adds a bucket and moves there what belongs there, from the one that held it.
+func (s *tableShard) grow() {
+	if s.buckets == 0 {
+		s.segments, s.buckets = append(s.segments, new([segmentSize]*entry)), segmentSize
+		return
+	}
+	if s.buckets%segmentSize == 0 {
+		s.segments = append(s.segments, new([segmentSize]*entry))
+	}
+	from := s.at(s.buckets &^ (1 << (bits.Len64(s.buckets) - 1)))
+	s.buckets++
+	chain := *from
+	*from = nil
+	for e := chain; e != nil; {
+		next := e.next
+		b := s.bucket(e.sum)
+		e.next, *b = *b, e
+		e = next
+	}
+}
+
+// shrinkSteps is how many buckets there are for each record before a removal takes
+// that many away, so that an empty shard has next to none.
+const shrinkSteps = 4
+
+// shrink undoes the last grow.
+func (s *tableShard) shrink() {
+	s.buckets--
+	last := s.at(s.buckets)
+	for e := *last; e != nil; {
+		next := e.next
+		b := s.bucket(e.sum)
+		e.next, *b = *b, e
+		e = next
+	}
+	*last = nil
+	if s.buckets%segmentSize == 0 {
+		k := len(s.segments) - 1
+		s.segments[k] = nil
+		s.segments = s.segments[:k]
+	}
 }
 
 // lookup returns the record for f, or nil.
@@ -102,7 +164,7 @@ func (t *table) insert(e *entry) bool {
 	s := t.shard(e.sum)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.n >= len(s.buckets) {
+	if s.n >= s.buckets {
 		s.grow()
 	}
 	b := s.bucket(e.sum)
@@ -149,22 +211,12 @@ func (s *tableShard) replace(e, by *entry) bool {
 			s.n--
 		}
 		e.next = nil
+		for i := 0; i < shrinkSteps && s.buckets > segmentSize && s.n < s.buckets/shrinkSteps; i++ {
+			s.shrink()
+		}
 		return true
 	}
 	return false
-}
-
-func (s *tableShard) grow() {
-	old := s.buckets
-	s.buckets = make([]*entry, max(8, 2*len(old)))
-	for _, e := range old {
-		for e != nil {
-			next := e.next
-			b := s.bucket(e.sum)
-			e.next, *b = *b, e
-			e = next
-		}
-	}
 }
 
 // all returns a snapshot of the records.
@@ -173,8 +225,8 @@ func (t *table) all() []*entry {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.RLock()
-		for _, e := range s.buckets {
-			for ; e != nil; e = e.next {
+		for b := range s.buckets {
+			for e := *s.at(b); e != nil; e = e.next {
 				list = append(list, e)
 			}
 		}

@@ -52,6 +52,8 @@ type listeners struct {
 	bound map[uint16][]binding
 	// dialedPorts is dialed by port.
 	dialedPorts map[uint16]int
+	// crowded is which ports are free where few are.
+	crowded portSets
 }
 
 func (l *listeners) init() {
@@ -179,12 +181,29 @@ func (s *Stack) dial(c *TCPConn, from *Socket) syscall.Errno {
 		return errno
 	}
 	first := s.ports.first(&c.flow, uint32(s.random()))
-	for i := range ephemeralCount {
+	d := c.flow.destination()
+	set := l.crowded.m[d]
+	for i := 0; i < ephemeralCount; i++ {
+		if i == crowdedAfter && set == nil {
+			set = l.crowded.make(&s.table, d)
+		}
 		c.localPort = ephemeral(first, i)
+		if set != nil {
+			at := int(c.localPort) - ephemeralLow
+			next := set.free(at)
+			if i += next - at; next == ephemeralCount {
+				i-- // on from the lowest port
+				continue
+			}
+			c.localPort = uint16(ephemeralLow + next)
+		}
 		if c.localPort == c.remotePort && c.local == c.remote || l.listened(c.localAddr()) || l.held(c.localAddr(), nil, false) {
 			continue // not to itself, and not from where others are served
 		}
 		if s.enter(c, syscall.EADDRNOTAVAIL) == 0 {
+			if set != nil {
+				set.set(int(c.localPort) - ephemeralLow)
+			}
 			return 0
 		}
 	}

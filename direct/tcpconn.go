@@ -316,6 +316,7 @@ func (c *TCPConn) leave(tw *timeWait) {
 		tw.start()
 	} else {
 		c.st.table.remove(&c.entry)
+		c.st.listeners.vacate(&c.flow)
 	}
 	if c.dialed {
 		c.dialed = false

@@ -258,6 +258,7 @@ func (t *timeWait) remove() {
 	t.dead = true
 	t.timer.stop()
 	t.st.table.remove(&t.entry)
+	t.st.listeners.vacate(&t.flow)
 	t.st.mem.credit(timeWaitCharge)
 	t.st.count.tcp.timeWait.Add(-1)
 }
