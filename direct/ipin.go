@@ -244,6 +244,7 @@ func (rx *receiver) tcp(p *packet) {
 		c.badAddress.Add(1)
 		return
 	}
+	seg.ECN = p.h.TOS & 3
 	if seg.Options.Signed {
 		// No socket here has a key, and without one a signed segment is not for it (RFC
 		// 5925, section 7.3; as Linux has it for both kinds of signature).

@@ -121,7 +121,7 @@ func (s *Stack) finish(p *path, seg *tcp.OutSegment) (meta netif.Meta) {
 		Src: p.src, Dst: p.dst,
 		TotalLen:     ipv4.HeaderLen + n,
 		ID:           p.nextID(seg),
-		TOS:          p.ip.tos,
+		TOS:          p.ip.tos | seg.ECN, // the option's ECN field is zero
 		TTL:          p.ip.hops(),
 		Protocol:     ipv4.ProtocolTCP,
 		DontFragment: p.ip.df(),

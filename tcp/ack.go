@@ -127,6 +127,7 @@ func (c *Conn) congestion(now clock.Time, acked, delivered int, rtt time.Duratio
 	c.rate.lostTold = c.rate.lost
 	if grow && !reducing {
 		info.Segments = segs
+		c.usage.stamp = now
 	}
 	if acked > 0 || delivered > 0 {
 		c.cc.OnAck(info)

@@ -22,6 +22,8 @@ type OutSegment struct {
 	// SegmentSize is not zero if PayloadLen exceeds it: the device is to cut the
 	// payload into segments of this size.
 	SegmentSize int
+	// ECN is the codepoint for the IP header (RFC 3168, section 5).
+	ECN uint8
 }
 
 // Batch is a place for the segments of one Output. It belongs to the transmitter
@@ -58,6 +60,6 @@ func (b *Batch) add(h *header) *OutSegment {
 	b.Segments = b.store[:i+1]
 	s := &b.store[i]
 	s.Packet = h.append(b.headers[i][:b.headroom])
-	s.Payload, s.PayloadLen, s.SegmentSize = b.parts[i][:0], 0, 0
+	s.Payload, s.PayloadLen, s.SegmentSize, s.ECN = b.parts[i][:0], 0, 0, ECNNotECT
 	return s
 }

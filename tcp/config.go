@@ -168,11 +168,16 @@ type Config struct {
 	// NoTailLossProbe leaves the loss of the last segments to the retransmission timer
 	// (RFC 8985, section 7).
 	NoTailLossProbe bool
+	// ECN says what is done about explicit congestion notification (RFC 3168): 0 agrees
+	// when the peer asks for it.
+	ECN ECNMode
 	// NoFRTO leaves the detection of spurious timeouts (RFC 5682) out.
 	NoFRTO bool
 	// NoIdleRestart keeps the congestion window as it is over times in which it is not
 	// used (RFC 2861; RFC 5681, section 4.1).
 	NoIdleRestart bool
+	// NoCollapse repeats small segments as they were sent, and not several in one.
+	NoCollapse bool
 	// Reordering is for how many duplicate ACKs a segment may be late at first; 0 means
 	// 3 (RFC 5681, section 3.2). With SACK, time decides more than numbers do (RFC 8985).
 	Reordering int

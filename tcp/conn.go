@@ -194,7 +194,8 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.finAt = clock.Never
 	c.rackAt = clock.Never
 	c.tlpAt = clock.Never
-	c.noTLP, c.noFRTO, c.noIdleRestart = cfg.NoTailLossProbe, cfg.NoFRTO, cfg.NoIdleRestart
+	c.noTLP, c.noFRTO = cfg.NoTailLossProbe, cfg.NoFRTO
+	c.noIdleRestart, c.noCollapse = cfg.NoIdleRestart, cfg.NoCollapse
 	c.reordering, c.initialReordering = cfg.reordering(), cfg.reordering()
 	c.pace = pacer{at: clock.Never}
 	if cfg.Controller != nil {
@@ -251,6 +252,7 @@ func (c *Conn) Connect(now clock.Time, cfg *Config, iss Seq, tsOffset uint32) {
 	c.useTS, c.useSACK = !cfg.NoTimestamps, !cfg.NoSACK
 	c.rw.ssthresh = cfg.initialWindow(c.mss)
 	c.offered = Options{MSS: uint16(c.mss), SACKPermitted: c.useSACK, HasTS: c.useTS, HasWScale: c.useScale, WScale: c.rcvScale}
+	c.ecn.ask = cfg.ECN == ECNActive
 	c.synOwed = true
 }
 

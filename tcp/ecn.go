@@ -15,6 +15,7 @@ const (
 
 // ecnState is what both ends of RFC 3168, section 6.1, remember.
 type ecnState struct {
+	ask     bool // our SYN asks for it
 	on      bool // both sides agreed
 	seen    bool // the peer has sent something with an ECN codepoint
 	echo    bool // ECE is to be set on what we send, until the peer's CWR (section 6.1.3)
@@ -43,32 +44,62 @@ func (c *Conn) noteCE(segs int) {
 	}
 }
 
+// asksECN reports whether a SYN asks for ECN. One whose packet claims to be capable
+// itself is the work of a middlebox, or a cheat (RFC 3168, section 6.1.1).
+func (s *Segment) asksECN() bool {
+	return s.Flags&(ECE|CWR) == ECE|CWR && s.ECN == ECNNotECT
+}
+
 // ecnInput looks at the codepoint and the flags of a segment with data.
 func (c *Conn) ecnInput(seg *Segment) {
 	if !c.ecn.on {
 		return
 	}
 	if seg.Flags.Has(CWR) {
-		// The answer confirms it at once, or a lost ACK would have the peer reduce again.
+		// The sender's window may be very small now: it waits for the ACK.
 		c.ecn.echo = false
-		if len(seg.Payload) > 0 {
-			c.ackNow = true
-		}
+		c.ackNow = true
 	}
 	switch seg.ECN {
 	case ECNCE:
 		if !c.ecn.echo {
 			c.ecn.echo = true
-			c.quickAcks = max(c.quickAcks, 2)
+			c.quicken()
 		}
-		c.ackNow = c.ackNow || len(seg.Payload) > 0
 		c.ecn.seen = true
 	case ECNECT0, ECNECT1:
 		c.ecn.seen = true
 	default:
 		// A retransmission has none (section 6.1.5), and may mean that our ACKs are lost.
 		if c.ecn.seen {
-			c.quickAcks = max(c.quickAcks, 2)
+			c.quicken()
 		}
 	}
+}
+
+// quicken has the next two segments acknowledged at once.
+func (c *Conn) quicken() {
+	c.quickAcks = max(c.quickAcks, 2)
+	c.pingPong = false
+	c.ato = int64(delAckMin)
+}
+
+// ecnOutput sets what an outgoing segment says of congestion: ECE until the peer has
+// answered it, CWR once behind a reduction, and the codepoint, which only new data
+// has: neither pure ACKs (section 6.1.4) nor retransmissions (6.1.5).
+func (c *Conn) ecnOutput(h *header, newData bool) (codepoint uint8) {
+	if !c.ecn.on {
+		return ECNNotECT
+	}
+	if c.ecn.echo {
+		h.flags |= ECE
+	}
+	if !newData {
+		return ECNNotECT
+	}
+	if c.ecn.reduced {
+		c.ecn.reduced = false
+		h.flags |= CWR
+	}
+	return ECNECT0
 }

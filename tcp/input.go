@@ -120,6 +120,7 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 		state = StateFinWait1
 	}
 	lost := c.tries > 0
+	c.ecn.on = c.ecn.ask && seg.Flags&(ECE|CWR) == ECE
 	c.news = ackNews{una: c.sndUna, fack: c.sndUna}
 	c.advanceUna(now, seg.Ack)
 	c.ackRanges(now, seg)
@@ -257,6 +258,9 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 		return
 	}
 	seq, p := seg.Seq, seg.Payload
+	if len(p) > 0 {
+		c.ecnInput(seg)
+	}
 	if seg.Flags.Has(SYN) {
 		seq = seq.Add(1)
 	}

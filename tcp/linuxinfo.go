@@ -44,6 +44,8 @@ const (
 	linuxTimestamps = 1 << iota
 	linuxSACK
 	linuxWScale
+	linuxECN
+	linuxECNSeen
 )
 
 // LinuxInfiniteThreshold is LinuxInfo.SndSsthresh of a slow start without end.
@@ -95,6 +97,12 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	}
 	if c.useSACK {
 		in.Options |= linuxSACK
+	}
+	if c.ecn.on {
+		in.Options |= linuxECN
+	}
+	if c.ecn.seen {
+		in.Options |= linuxECNSeen
 	}
 	if c.useScale {
 		in.Options |= linuxWScale

@@ -102,7 +102,11 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 	if h.options.HasTS {
 		h.options.TSVal, h.options.TSEcr = c.tsNow(now), c.tsRecent
 	}
+	if c.ecn.ask && c.ranges.count == 0 {
+		h.flags |= ECE | CWR // not in a repetition: the request may be what was dropped (RFC 3168, section 6.1.1.1)
+	}
 	if c.state == StateSynReceived {
+		h.flags &^= CWR | ECE
 		h.flags |= ACK
 		h.ack = c.rcvNxt
 		c.ackSent()
@@ -191,7 +195,7 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		}
 		push := c.forced && c.probes > 0
 		c.forced = false
-		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() { // a D-SACK is to leave once
+		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() && !c.ecn.reduced { // a D-SACK is to leave once
 			// As many whole segments as every limit allows; the odd rest goes along when
 			// it would have to go anyway.
 			size := min(left, c.maxGSO, window, min(quota, c.burst(full))*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
@@ -304,7 +308,7 @@ func (c *Conn) emitRange(now clock.Time, b *Batch, r *sentRange) {
 		// merge with it, as Linux has it.
 		flags |= PSH
 	}
-	c.emit(now, b, r.seq, n, flags)
+	c.emitSegment(now, b, r.seq, n, flags, n > 0 && r.flags&rangeEver == 0)
 }
 
 // segmentSize is how much data a full segment carries now: what the segment size
@@ -342,9 +346,15 @@ func (c *Conn) maxSACK() int {
 	return 4
 }
 
-// emit encodes a segment with n bytes of data from seq on. Everything but the
-// flags is the connection's present state, for a retransmission too.
+// emit encodes a segment without news.
 func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
+	c.emitSegment(now, b, seq, n, flags, false)
+}
+
+// emitSegment encodes a segment with n bytes of data from seq on; fresh if they leave
+// for the first time. Everything but the flags is the connection's present state, for a
+// retransmission too.
+func (c *Conn) emitSegment(now clock.Time, b *Batch, seq Seq, n int, flags Flags, fresh bool) {
 	h := header{
 		srcPort: c.localPort, dstPort: c.remotePort,
 		seq: seq, ack: c.rcvNxt, flags: flags | ACK, window: c.advertise(),
@@ -359,7 +369,9 @@ func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
 	if c.useSACK {
 		c.fillSACK(&h.options)
 	}
+	codepoint := c.ecnOutput(&h, fresh)
 	s := b.add(&h)
+	s.ECN = codepoint
 	if n > 0 {
 		s.Payload = c.sndBuf.appendViews(s.Payload, seq, n)
 		s.PayloadLen = n

@@ -18,6 +18,7 @@ type Passive struct {
 	sndScale, rcvScale    uint8
 	useTS, useSACK        bool
 	useScale              bool
+	useECN                bool
 	resent                bool // the SYN-ACK left more than once: no RTT sample (Karn)
 	tries, retries        uint8
 	repeats               uint8 // of the SYN-ACK
@@ -61,6 +62,7 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 		peerWindow: syn.Window,
 		useSACK:    syn.Options.SACKPermitted && !cfg.NoSACK,
 		useTS:      syn.Options.HasTS && !cfg.NoTimestamps,
+		useECN:     syn.asksECN() && cfg.ECN != ECNOff,
 		tsOffset:   tsOffset,
 		retries:    retries(cfg.SynAckRetries, DefaultSynAckRetries),
 		sentAt:     now, createdAt: now,
@@ -85,6 +87,9 @@ func (p *Passive) Output(now clock.Time, b *Batch) {
 		srcPort: p.localPort, dstPort: p.remotePort,
 		seq: p.iss, ack: p.irs.Add(1), flags: SYN | ACK, window: p.window,
 		options: Options{MSS: p.mss, SACKPermitted: p.useSACK},
+	}
+	if p.useECN {
+		h.flags |= ECE
 	}
 	if p.useScale {
 		h.options.HasWScale, h.options.WScale = true, p.rcvScale
@@ -189,7 +194,7 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.sndUna, c.sndNxt, c.sndSml = p.iss.Add(1), p.iss.Add(1), p.iss.Add(1)
 	c.retransHint, c.highSeq, c.rack.next, c.usage.end = c.sndUna, c.sndUna, c.sndUna, c.sndUna
 	c.tsOffset = p.tsOffset
-	c.useTS, c.useSACK = p.useTS, p.useSACK
+	c.useTS, c.useSACK, c.ecn.on = p.useTS, p.useSACK, p.useECN
 	c.rw.ssthresh = cfg.initialWindow(c.receiveMSS())
 	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.useScale, WScale: p.sndScale}
 	c.initReceive(now, p.irs, &o)

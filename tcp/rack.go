@@ -15,6 +15,9 @@ const (
 	// coarseTick is the least reordering window where round trips are shorter than a
 	// tick of the clock: with less, everything of an earlier tick would seem late.
 	coarseTick = time.Millisecond
+	// rackMargin is the part of the least round-trip time by which a round trip of a
+	// retransmission may be shorter and still be one.
+	rackMargin = 16
 	// rackSlack is added to the timer, as Linux does.
 	rackSlack = 2 * time.Millisecond
 )
@@ -57,7 +60,7 @@ func sentAfter(t1 clock.Time, seq1 Seq, t2 clock.Time, seq2 Seq) bool {
 func (c *Conn) rackAdvance(now clock.Time, r *sentRange, end Seq) {
 	k := &c.rack
 	rtt := now.Sub(r.sentAt)
-	if r.flags&rangeEver != 0 && rtt < c.rtt.min {
+	if r.flags&rangeEver != 0 && rtt < c.rtt.min-c.rtt.min/rackMargin {
 		return // the report is of the original
 	}
 	if rtt == 0 && r.flags&rangeEver == 0 {

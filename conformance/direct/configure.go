@@ -6,6 +6,7 @@ import (
 
 	"github.com/netduet/netduet/conformance/sysctl"
 	"github.com/netduet/netduet/direct"
+	"github.com/netduet/netduet/tcp"
 )
 
 // hasController tells whether our stack has a congestion control of Linux's name.
@@ -21,7 +22,15 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.Retries, t.OrphanRetries = c.Retries2, c.OrphanRetries
 	t.InvalidInterval = time.Duration(none(c.InvalidRateLimit)) * time.Millisecond
 	t.StdUrgent, t.KeepTimeWait = c.StdUrg, c.RFC1337
-	t.NoTailLossProbe = c.EarlyRetrans == 0
+	t.NoTailLossProbe = c.EarlyRetrans != 3 && c.EarlyRetrans != 4
+	t.NoFRTO, t.NoIdleRestart, t.NoCollapse = c.FRTO == 0, !c.SlowStartAfterIdle, !c.RetransCollapse
+	t.Reordering = c.Reordering
+	switch c.ECN {
+	case 0:
+		t.ECN = tcp.ECNOff
+	case 1:
+		t.ECN = tcp.ECNActive
+	}
 	// Of the receive buffer Linux counts the cost, twice what ours is given as.
 	t.InitialReceiveBuffer, t.MaxReceiveBuffer = c.RMem[1]/2, c.RMem[2]/2
 	t.InitialSendBuffer, t.MaxSendBuffer = c.WMem[1], c.WMem[2]
@@ -51,7 +60,8 @@ func heeded(name string) bool {
 	case "net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling",
 		"net.ipv4.tcp_syn_retries", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_synack_retries",
 		"net.ipv4.tcp_retries2", "net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_invalid_ratelimit", "net.ipv4.tcp_stdurg",
-		"net.ipv4.tcp_early_retrans", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+		"net.ipv4.tcp_early_retrans", "net.ipv4.tcp_frto", "net.ipv4.tcp_ecn", "net.ipv4.tcp_slow_start_after_idle",
+		"net.ipv4.tcp_retrans_collapse", "net.ipv4.tcp_reordering", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
 		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
 		"net.ipv4.tcp_notsent_lowat":
