@@ -363,6 +363,8 @@ func (o *tcpOptions) getSocket(name int) (int, syscall.Errno) {
 		return 2 * or(o.recvBuffer, tcp.DefaultReceiveBuffer), 0
 	case linuxopt.SO_RCVLOWAT:
 		return or(o.recvLowat, 1), 0
+	case linuxopt.SO_SNDLOWAT:
+		return 1, 0 // and cannot be set, as in Linux
 	case linuxopt.SO_TYPE:
 		return linuxopt.SOCK_STREAM, 0
 	case linuxopt.SO_DOMAIN:

@@ -33,7 +33,7 @@ func (h *halfOpen) input(rx *receiver, seg *tcp.Segment) bool {
 		return false
 	}
 	h.queue = rx.q.index
-	switch h.p.Input(rx.now, seg) {
+	switch verdict := h.p.Input(rx.now, seg); verdict {
 	case tcp.PassiveResend:
 		h.mu.Unlock()
 		h.synAck(rx.now)
@@ -41,7 +41,10 @@ func (h *halfOpen) input(rx *receiver, seg *tcp.Segment) bool {
 		r := h.p.AckReply(rx.now)
 		h.mu.Unlock()
 		h.st.sendReply(rx.now, &h.path, &h.flow, &r, rx.q.index)
-	case tcp.PassiveReset:
+	case tcp.PassiveReset, tcp.PassiveRefuse:
+		if verdict == tcp.PassiveRefuse {
+			h.remove()
+		}
 		h.mu.Unlock()
 		if r, ok := tcp.ResetFor(seg); ok {
 			h.st.count.tcp.resetsSent.Add(1)

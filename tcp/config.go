@@ -153,6 +153,8 @@ type Config struct {
 	// data that are not acceptable (RFC 5961, section 7): 0 means
 	// DefaultInvalidInterval, negative no limit.
 	InvalidInterval time.Duration
+	// NoDSACK has SACK blocks tell of nothing that came twice (RFC 2883).
+	NoDSACK bool
 	// KeepTimeWait has TIME-WAIT withstand resets, which may be old duplicates (RFC 1337,
 	// section 3); by default the exact number ends it.
 	KeepTimeWait bool

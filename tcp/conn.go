@@ -186,6 +186,7 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.orphanRetries = retries(max(cfg.OrphanRetries, 0), defaultOrphanRetries)
 	c.invalidEvery = cfg.invalidInterval()
 	c.keepTimeWait = cfg.KeepTimeWait
+	c.tuning.noDSACK = cfg.NoDSACK
 	c.urgent = urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent}
 	c.rtxAt = clock.Never
 	c.probeAt = clock.Never

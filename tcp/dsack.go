@@ -5,7 +5,7 @@ import "github.com/netduet/netduet/clock"
 // noteDuplicate remembers that [left, right) arrived a second time; the next
 // segment reports it (RFC 2883, section 4).
 func (c *Conn) noteDuplicate(left, right Seq) {
-	if c.useSACK && left.Less(right) {
+	if c.useSACK && !c.tuning.noDSACK && left.Less(right) {
 		c.dupReport, c.dupReported = SACKBlock{left, right}, false
 	}
 }

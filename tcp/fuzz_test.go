@@ -214,6 +214,10 @@ func FuzzPassive(f *testing.F) {
 			if verdict == TimeWaitReply {
 				r.Append(nil, 1, 2)
 			}
+		case PassiveRefuse:
+			if !s.Flags.Has(SYN) || s.Seq == p.irs {
+				t.Fatalf("refused for %+v", s)
+			}
 		case PassiveRemove:
 			if !s.Flags.Has(RST) || s.Seq != 0x100 {
 				t.Fatalf("removed by %+v", s)

@@ -221,9 +221,10 @@ func TestPassiveInput(t *testing.T) {
 		want PassiveVerdict
 	}{
 		{"S 0:0 win 1000 <mss 1000>", PassiveResend},
-		{"S 0:0 win 1000 <mss 1000>", PassiveDrop}, // limited
-		{"S 7:7 win 1000 <mss 1000>", PassiveAck},  // another SYN: RFC 5961, section 4.2
-		{"R 2:2 win 0", PassiveDrop},               // not the exact number
+		{"S 0:0 win 1000 <mss 1000>", PassiveDrop},   // limited
+		{"S 7:7 win 1000 <mss 1000>", PassiveRefuse}, // another SYN
+		{"S 70000:70000 win 1000 <mss 1000>", PassiveAck},
+		{"R 2:2 win 0", PassiveDrop}, // not the exact number
 		{"R 70000:70000 win 0", PassiveDrop},
 		{". 70000:70000 ack 1 win 5 <TS 51 ecr 0>", PassiveAck}, // outside of the window
 		{". 1:1 ack 1 win 5 <TS 49 ecr 0>", PassiveAck},         // PAWS

@@ -9,6 +9,7 @@ import (
 // tuning is what the application may set beyond the defaults, in the meaning that
 // Linux's socket options of the same names have.
 type tuning struct {
+	noDSACK      bool // see Config.NoDSACK
 	cork, more   bool
 	dataFollows  bool          // the ACK of the SYN-ACK waits for data
 	noSpace      bool          // the last Write found the send buffer full

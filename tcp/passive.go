@@ -45,6 +45,8 @@ const (
 	PassiveReset
 	// PassiveRemove: the peer has given up; forget the record.
 	PassiveRemove
+	// PassiveRefuse: answer with ResetFor and forget the record.
+	PassiveRefuse
 	// PassiveEstablish: the handshake is complete; make a Conn by Accept and forget
 	// the record, or drop the segment and keep it if there is no room.
 	PassiveEstablish
@@ -118,6 +120,12 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		p.repeats += b2u(p.repeats < 255)
 		return PassiveResend
 	}
+	if seg.Flags.Has(ACK) && seg.Ack != p.iss.Add(1) {
+		if seg.Flags.Has(RST) {
+			return PassiveDrop
+		}
+		return PassiveReset // whatever its number
+	}
 	next := p.irs.Add(1)
 	edge := next.Add(int(p.window))
 	paws := p.useTS && seg.Options.HasTS && !seg.Flags.Has(RST) && int32(seg.Options.TSVal-p.tsRecent) < 0
@@ -133,17 +141,16 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		if seg.Seq == next { // RFC 5961, section 3.2
 			return PassiveRemove
 		}
-		fallthrough
-	case seg.Flags.Has(SYN):
 		if now.Before(p.challenge) {
 			return PassiveDrop
 		}
 		p.challenge = now.Add(p.invalidEvery)
-		return PassiveAck // RFC 5961, sections 3.2 and 4.2
+		return PassiveAck
+	case seg.Flags.Has(SYN) && seg.Seq != p.irs:
+		// RFC 9293, section 3.10.7.4, fourth: back to LISTEN; the reset is Linux's.
+		return PassiveRefuse
 	case !seg.Flags.Has(ACK):
 		return PassiveDrop
-	case seg.Ack != p.iss.Add(1):
-		return PassiveReset
 	case p.defers(seg):
 		return PassiveDrop
 	}

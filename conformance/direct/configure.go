@@ -22,6 +22,7 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.Retries, t.OrphanRetries = c.Retries2, c.OrphanRetries
 	t.InvalidInterval = time.Duration(none(c.InvalidRateLimit)) * time.Millisecond
 	t.StdUrgent, t.KeepTimeWait = c.StdUrg, c.RFC1337
+	t.NoDSACK = !c.DSACK
 	t.NoTailLossProbe = c.EarlyRetrans != 3 && c.EarlyRetrans != 4
 	t.NoFRTO, t.NoIdleRestart, t.NoCollapse = c.FRTO == 0, !c.SlowStartAfterIdle, !c.RetransCollapse
 	t.Reordering = c.Reordering
@@ -61,7 +62,7 @@ func heeded(name string) bool {
 		"net.ipv4.tcp_syn_retries", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_synack_retries",
 		"net.ipv4.tcp_retries2", "net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_invalid_ratelimit", "net.ipv4.tcp_stdurg",
 		"net.ipv4.tcp_early_retrans", "net.ipv4.tcp_frto", "net.ipv4.tcp_ecn", "net.ipv4.tcp_slow_start_after_idle",
-		"net.ipv4.tcp_retrans_collapse", "net.ipv4.tcp_reordering", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+		"net.ipv4.tcp_retrans_collapse", "net.ipv4.tcp_reordering", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_dsack", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
 		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
 		"net.ipv4.tcp_notsent_lowat":

@@ -13,11 +13,13 @@ import (
 const (
 	solSocket, solTCP = 1, 6
 
-	soPriority = 12
-	soLinger   = 13
-	soRcvTimeo = 20
-	soSndTimeo = 21
-	soMark     = 36
+	soDontRoute = 5
+	soPriority  = 12
+	soLinger    = 13
+	soRcvLowat  = 18
+	soRcvTimeo  = 20
+	soSndTimeo  = 21
+	soMark      = 36
 
 	tcpKeepIdle     = 4
 	tcpKeepIntvl    = 5
@@ -88,7 +90,7 @@ func (s *sockets) Setsockopt(fd, level, name int, value []byte) error {
 				f.writable = d
 			}
 			return nil
-		case soPriority, soMark: // they change nothing that a packet shows
+		case soDontRoute, soPriority, soMark: // they change nothing that a packet shows
 			if len(value) < 4 {
 				return errInvalid
 			}
@@ -126,7 +128,7 @@ func (s *sockets) Getsockopt(fd, level, name, n int) ([]byte, error) {
 			b := binary.LittleEndian.AppendUint64(nil, uint64(d/time.Second))
 			b = binary.LittleEndian.AppendUint64(b, uint64(d%time.Second/time.Microsecond))
 			return b[:min(n, len(b))], nil
-		case soPriority, soMark:
+		case soDontRoute, soPriority, soMark:
 			b := int32Value(f.quiet[name])
 			return b[:min(n, len(b))], nil
 		}
@@ -143,6 +145,15 @@ func (f *file) lingers() time.Duration {
 		return 0
 	}
 	return time.Duration(binary.LittleEndian.Uint32(b[4:])) * time.Second
+}
+
+// lowat is from how many bytes on a read returns.
+func (f *file) lowat() int {
+	var b [4]byte
+	if n, err := f.socket.GetSockopt(solSocket, soRcvLowat, b[:]); err != nil || n < 4 {
+		return 1
+	}
+	return int(int32(binary.LittleEndian.Uint32(b[:])))
 }
 
 // control is the control messages of a receiving call: TCP_INQ.

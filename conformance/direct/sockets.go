@@ -241,7 +241,16 @@ func (s *sockets) Recv(fd int, p [][]byte, controlLen, flags int) (r player.Rece
 	if f.udp {
 		err = s.block(until, func() error { return s.recvDatagram(f, buf, flags, &r) })
 	} else {
-		err = s.block(until, func() error { return s.recvStream(f, buf, flags, &r) })
+		need := 0
+		if until > s.clk.Now() && flags&msgPeek == 0 {
+			need = min(f.lowat(), size)
+		}
+		err = s.block(until, func() error {
+			if in, _, _ := f.socket.Pending(); in > 0 && in < need && f.socket.Ready()&(direct.ReadyRdHup|direct.ReadyErr) == 0 {
+				return errAgain // SO_RCVLOWAT
+			}
+			return s.recvStream(f, buf, flags, &r)
+		})
 		if r.N > 0 {
 			err = nil
 		}

@@ -24,7 +24,7 @@ func handshakeMutants() []mutant {
 		{"open: timestamps are used although the peer did not offer them",
 			"c.useTS = c.useTS && o.HasTS\n", "c.useTS = c.useTS || o.HasTS\n"},
 		{"open: an ACK beyond the SYN,ACK completes the handshake",
-			"case seg.Ack != p.iss.Add(1):", "case seg.Ack.Less(p.iss.Add(1)):"},
+			"seg.Flags.Has(ACK) && seg.Ack != p.iss.Add(1)", "seg.Flags.Has(ACK) && seg.Ack.Less(p.iss.Add(1))"},
 		{"open: any reset in the window removes a half-open connection",
 			"if seg.Seq == next { // RFC 5961, section 3.2", "if true {"},
 		{"open: a SYN that comes again gets no SYN,ACK",

@@ -283,6 +283,7 @@ func (r *run) connect(s *script.Syscall) *prepared {
 	case k.live < 0 || !to.IsValid():
 	case k.udp:
 		r.udpConn(k, remote)
+	case s.Result.Errno == "EALREADY" || s.Result.Errno == "EISCONN": // the connection that there is
 	case k.conn == nil || k.conn.remote != remote || k.conn.over():
 		r.active(k, remote)
 	}

@@ -68,7 +68,11 @@ func (r *run) seen(c *conn, p, expect *script.Packet) *script.Packet {
 			c.offset = expect.TCP.Seq - k.Seq
 		}
 	}
-	k.Seq, k.End = c.toScript(k.Seq), c.toScript(k.End)
+	if k.Seq != 0 || k.Flags&(script.RST|script.ACK) != script.RST|script.ACK {
+		// The reset of a segment that acknowledged nothing has 0, which is no number of
+		// the connection's.
+		k.Seq, k.End = c.toScript(k.Seq), c.toScript(k.End)
+	}
 	for i := range k.Opts {
 		o := &k.Opts[i]
 		if o.Kind != script.OptTS {

@@ -29,6 +29,7 @@ const (
 	SO_LINGER          = 13
 	SO_REUSEPORT       = 15
 	SO_RCVLOWAT        = 18
+	SO_SNDLOWAT        = 19
 	SO_TIMESTAMPNS     = 35
 	SO_ACCEPTCONN      = 30
 	SO_TIMESTAMP       = 29

@@ -364,7 +364,7 @@ func (d *Side) input(seg *tcp.Segment) {
 		case tcp.PassiveAck:
 			r := d.passive.AckReply(now)
 			d.wire(r.Append(d.sim.frame(), d.cfg.LocalPort, d.cfg.RemotePort))
-		case tcp.PassiveRemove:
+		case tcp.PassiveRemove, tcp.PassiveRefuse:
 			d.passive = nil
 		case tcp.PassiveEstablish:
 			d.used = true
