@@ -132,7 +132,7 @@ func openDirect(dev netif.Device, addr netip.Prefix, controller string) (realSta
 	return direct.New(&direct.Config{
 		Logger: slog.New(slog.DiscardHandler), CloseTimeout: -1,
 		Interfaces: []direct.Interface{{Device: dev, Addrs: []netip.Prefix{addr}}},
-		TCP:        tcp.Config{Controller: tcp.ControllerByName(controller), SendBuffer: tcp.MaxBuffer, ReceiveBuffer: tcp.MaxBuffer},
+		TCP:        tcp.Config{Controller: tcp.ControllerByName(controller)},
 	})
 }
 

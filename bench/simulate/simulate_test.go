@@ -80,7 +80,7 @@ func TestVerdicts(t *testing.T) {
 		{&clean, result{Goodput: 0.96}, false, false},
 		{&clean, result{Goodput: 0.94}, true, true},
 		{&bbr, result{Goodput: 0.94}, true, false},
-		{&bbr, result{Goodput: 0.9}, true, true},
+		{&bbr, result{Goodput: 0.89}, true, true},
 		{&fair, result{Jain: 0.91}, false, false},
 		{&fair, result{Jain: 0.89}, true, true},
 		{&late, result{Spurious: 0.0009, Recoveries: 2, Undos: 2}, false, false},
