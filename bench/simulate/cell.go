@@ -32,6 +32,9 @@ type impairment struct {
 	Jitter, ReorderBy, AckBatch float64
 	Reorder, Duplicate          float64
 	Thin                        bool
+	// Mark is how full the buffer is when segments are marked, the ends having agreed on
+	// explicit congestion notification.
+	Mark float64
 	// MTU is what the path carries after a third of the time. Switch makes the round
 	// trip twice as long after a third and half as long as at first after two.
 	MTU    int
@@ -58,6 +61,7 @@ func impairments() []impairment {
 		impairment{Name: "jitter", Jitter: 0.25},
 		impairment{Name: "mtu-drop", MTU: 1280},
 		impairment{Name: "path-switch", Switch: true},
+		impairment{Name: "ecn-mark", Mark: 0.5},
 		impairment{Name: "clock-1ms", Grain: time.Millisecond},
 	)
 }
@@ -154,7 +158,7 @@ func (c *cell) links(l *tcpsim.Loop) (data, acks *tcpsim.Link) {
 	of := func(f float64) time.Duration { return time.Duration(f * float64(c.RTT)) }
 	l.Grain = im.Grain
 	data = tcpsim.NewLink(l, tcpsim.LinkConfig{
-		Rate: c.Rate, Buffer: c.bufferBytes(), Delay: c.RTT / 2, Loss: im.Loss, Burst: im.Burst,
+		Rate: c.Rate, Buffer: c.bufferBytes(), Mark: im.Mark, Delay: c.RTT / 2, Loss: im.Loss, Burst: im.Burst,
 		Jitter: of(im.Jitter), Duplicate: im.Duplicate, Reorder: im.Reorder, ReorderBy: of(im.ReorderBy),
 	})
 	acks = tcpsim.NewLink(l, tcpsim.LinkConfig{Delay: c.RTT - c.RTT/2, Loss: im.AckLoss, Batch: of(im.AckBatch), Thin: im.Thin})
@@ -188,6 +192,9 @@ func (c *cell) ends(i int) (sender, receiver tcp.Config) {
 	end := tcp.Config{
 		MSS: mtu - 40, NoDelay: true, ReceiveBuffer: tcp.MaxBuffer, SendBuffer: tcp.MaxBuffer,
 		Controller: tcp.ControllerByName(c.Controllers[i%len(c.Controllers)]),
+	}
+	if c.Impairment.Mark > 0 {
+		end.ECN = tcp.ECNActive
 	}
 	sender, receiver = end, end
 	if c.Short == 0 {

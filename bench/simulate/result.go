@@ -21,6 +21,7 @@ type result struct {
 	QueueMost     time.Duration
 	QueueShare    float64 // mean wait as a share of the buffer's length
 	Overflow      uint64  // packets that did not fit the buffer
+	Marked        uint64  `json:",omitempty"` // packets that were marked by the bottleneck
 
 	// Of both kinds; of bulk transfers in the measured time, or for Spurious after
 	// 50 round trips if that is later.

@@ -117,6 +117,7 @@ func (c *cell) runBulk(r *result) {
 	r.QueueMost = linkAfter.WaitedMost
 	r.QueueShare = r.Queue.Seconds() / (float64(c.bufferBytes()) * 8 / float64(c.Rate))
 	r.Overflow = linkAfter.Overflow - linkBefore.Overflow
+	r.Marked = linkAfter.Marked - linkBefore.Marked
 	r.Sent = after.sent - before.sent
 	if r.Sent > 0 {
 		r.Retransmitted = float64(after.again-before.again) / float64(r.Sent)

@@ -59,6 +59,9 @@ func (r *result) remark() string {
 	if r.WindowLimited {
 		parts = append(parts, "window-limited")
 	}
+	if r.Marked > 0 {
+		parts = append(parts, fmt.Sprintf("%d marked, %d lost", r.Marked, r.Overflow))
+	}
 	if len(r.Controllers) > 0 {
 		var of []string
 		for name, share := range r.Controllers {

@@ -22,6 +22,9 @@ type LinkConfig struct {
 	// fit is dropped at the tail. 0 is no limit. A segment always fits an idle link.
 	Rate   int64
 	Buffer int
+	// Mark is how full the buffer is, from 0 to 1, when segments that allow it are marked
+	// in place of a loss to come (RFC 3168): congestion experienced. 0 marks none.
+	Mark float64
 	// Loss is the share of segments that the medium loses, in bursts of Burst on
 	// average (1 if less: independent of each other). A burst passes with time, too: it
 	// is over when nothing was sent for as long as two Burst full segments take at Rate.
@@ -53,6 +56,7 @@ type LinkStats struct {
 	Thinned         uint64 // ACKs that a later one replaced
 	Duplicated      uint64 // copies made
 	Reordered       uint64
+	Marked          uint64 // congestion experienced
 	// Queued is how many passed the bottleneck, Waited how long they were in it
 	// together, the time of sending them excluded, and WaitedMost the longest wait.
 	Queued             uint64
@@ -85,6 +89,7 @@ type parcel struct {
 	at   clock.Time
 	from *Side
 	b    []byte
+	ecn  uint8
 	copy bool
 }
 
@@ -143,7 +148,7 @@ func (k *Link) send(from *Side, b []byte, seg *tcp.Segment) {
 		l.recycle(b)
 		return
 	}
-	at := l.Now
+	at, ecn := l.Now, from.ecn
 	if c.Rate > 0 {
 		backlog := k.free.Sub(l.Now) // as time
 		if c.Buffer > 0 && backlog > 0 && backlog+serial(int64(size), c.Rate) > serial(int64(c.Buffer), c.Rate) {
@@ -153,6 +158,10 @@ func (k *Link) send(from *Side, b []byte, seg *tcp.Segment) {
 		}
 		if backlog <= 0 {
 			k.free, k.rest, backlog = l.Now, 0, 0
+		}
+		if c.Mark > 0 && ecn != tcp.ECNNotECT && backlog > time.Duration(c.Mark*float64(serial(int64(c.Buffer), c.Rate))) {
+			k.stats.Marked++
+			ecn = tcp.ECNCE
 		}
 		k.stats.Queued++
 		k.stats.Waited += backlog
@@ -171,7 +180,7 @@ func (k *Link) send(from *Side, b []byte, seg *tcp.Segment) {
 	at = at.Add(c.Delay)
 	if c.Reorder > 0 && l.rng.Float64() < c.Reorder {
 		k.stats.Reordered++
-		k.outOfOrder(parcel{at: at.Add(c.ReorderBy), from: from, b: b})
+		k.outOfOrder(parcel{at: at.Add(c.ReorderBy), from: from, b: b, ecn: ecn})
 		return
 	}
 	if c.Jitter > 0 {
@@ -183,10 +192,10 @@ func (k *Link) send(from *Side, b []byte, seg *tcp.Segment) {
 	at = max(at, k.last)
 	k.last = at
 	duplicate := c.Duplicate > 0 && l.rng.Float64() < c.Duplicate
-	k.push(parcel{at: at, from: from, b: b}, seg)
+	k.push(parcel{at: at, from: from, b: b, ecn: ecn}, seg)
 	if duplicate {
 		k.stats.Duplicated++
-		k.push(parcel{at: at, from: from, b: append(l.frame(), b...), copy: true}, seg)
+		k.push(parcel{at: at, from: from, b: append(l.frame(), b...), ecn: ecn, copy: true}, seg)
 	}
 }
 
@@ -235,7 +244,7 @@ func (k *Link) push(p parcel, seg *tcp.Segment) {
 		if plain && pure.valid && pure.at == p.at && pure.number >= k.first {
 			old := &k.line[k.head+int(pure.number-k.first)]
 			k.loop.recycle(old.b)
-			old.b = p.b
+			old.b, old.ecn = p.b, p.ecn
 			k.stats.Thinned++
 			return
 		}
@@ -278,6 +287,7 @@ func (k *Link) arrive(p parcel) {
 	to := p.from.peer
 	var seg tcp.Segment
 	if tcp.Parse(p.b, &seg) == nil {
+		seg.ECN = p.ecn
 		if to.arrived != nil {
 			to.arrived.Note(&seg, p.copy)
 		}

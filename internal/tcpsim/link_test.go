@@ -1,6 +1,7 @@
 package tcpsim
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -204,6 +205,33 @@ func TestArrivals(t *testing.T) {
 			if got := a.add(iss.Add(from), iss.Add(to)); got != fresh {
 				t.Fatalf("[%d, %d): %v, want %v; %+v", from, to, got, fresh, a)
 			}
+		}
+	}
+}
+
+// Marks take the place of losses for connections that agree on them, and of no others.
+func TestMark(t *testing.T) {
+	for _, mode := range []tcp.ECNMode{tcp.ECNActive, tcp.ECNPassive} {
+		l := NewLoop(3)
+		data := LinkConfig{Rate: 20_000_000, Buffer: 50_000, Delay: 10 * ms, Mark: 0.5}
+		down, up := NewLink(l, data), NewLink(l, LinkConfig{Delay: 10 * ms})
+		cfg := tcp.Config{MSS: 1460, ECN: mode}
+		f := NewFlow(l, down, up, 0, FlowConfig{Sender: cfg, Receiver: cfg})
+		l.Until(2 * time.Second)
+		early := down.Stats() // slow start may overflow the buffer whatever is marked
+		l.Until(10 * time.Second)
+		before, s := f.Stats(), down.Stats()
+		f.Stop()
+		l.Run(time.Hour, f.Over)
+		if err := errors.Join(f.Check(), down.Check(), up.Check()); err != nil {
+			t.Errorf("mode %v: %v", mode, err)
+		}
+		marked, lost := s.Marked-early.Marked, s.Overflow-early.Overflow
+		if active := mode == tcp.ECNActive; (marked > 0) != active || (lost > 0) == active {
+			t.Errorf("mode %v: %d marked, %d lost", mode, marked, lost)
+		}
+		if share := float64(before.Read) * 8 / 10 / 20e6; share < 0.8 {
+			t.Errorf("mode %v: %.2f of the link", mode, share)
 		}
 	}
 }

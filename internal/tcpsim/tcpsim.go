@@ -79,6 +79,7 @@ type Side struct {
 	onTimer func()
 	arrived *Arrivals // what reached the side, if that is counted
 	pure    pureAck
+	ecn     uint8 // codepoint of what the side sends now
 }
 
 // Sim is a run.
@@ -219,12 +220,14 @@ func (d *Side) synAck() {
 
 // transmit cuts a large segment and sends each piece.
 func (d *Side) transmit(s *tcp.OutSegment) {
+	d.ecn = s.ECN
 	if d.link != nil && s.SegmentSize == 0 {
 		b := append(d.sim.frame(), s.Packet...)
 		for _, p := range s.Payload {
 			b = append(b, p...)
 		}
 		d.wire(b)
+		d.ecn = tcp.ECNNotECT // replies of records carry none
 		return
 	}
 	payload := bytes.Join(s.Payload, nil)
@@ -246,6 +249,7 @@ func (d *Side) transmit(s *tcp.OutSegment) {
 		}
 		d.wire(append(b, payload[off:end]...))
 	}
+	d.ecn = tcp.ECNNotECT
 }
 
 // Inject sends raw bytes to the peer as if d had sent them, past every impairment.
