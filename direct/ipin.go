@@ -3,6 +3,7 @@ package direct
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/netduet/netduet/clock"
 	"github.com/netduet/netduet/icmp"
@@ -272,10 +273,25 @@ func (rx *receiver) tcp(p *packet) {
 	}
 	c.noConnection.Add(1)
 	if r, ok := tcp.ResetFor(seg); ok {
+		if !rx.ifc.loopback() && !st.resetLimit.allow(rx.now) {
+			c.resetsLimited.Add(1)
+			return
+		}
 		c.resetsSent.Add(1)
 		rx.reply(&f, &r)
 	}
 }
+
+// Resets that answer segments of no connection are limited, unlike in Linux: with a
+// forged source each would go to a third party (the reflection that RFC 4987, section
+// 3.1, has in mind, by SYNs to closed ports), and a scan or flood would cost us as much
+// again in sending. Ten thousand a second are far more than honest peers ask for, and
+// as the limit is for all together, an ordinary rate tells nobody of anybody else's
+// connections (RFC 5961, section 7, and what became of per-host counters).
+const (
+	resetInterval = 100 * time.Microsecond
+	resetBurst    = 1000
+)
 
 // isLocal reports whether a is an address of ours, loopback included.
 func (s *Stack) isLocal(a netip.Addr) bool {

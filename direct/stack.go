@@ -51,6 +51,7 @@ type Stack struct {
 	timers     timers
 	errorLimit rateLimit
 	echoLimit  rateLimit
+	resetLimit rateLimit
 	count      counters
 
 	idMu sync.Mutex
@@ -92,6 +93,7 @@ func New(cfg *Config) (*Stack, error) {
 		errorLimit: rateLimit{interval: errorInterval, burst: errorBurst},
 		netOptions: netOptions(),
 		echoLimit:  rateLimit{interval: echoInterval, burst: echoBurst},
+		resetLimit: rateLimit{interval: resetInterval, burst: resetBurst},
 	}
 	s.netOptions.keepAlive.Enable = !cfg.NoKeepAlive
 	s.outgoing.New = func() any { return new(outgoing) }

@@ -96,6 +96,7 @@ type TCPStats struct {
 	BadAddress         uint64 // segments to or from a broadcast or multicast address, or port 0
 	NoConnection       uint64 // segments that reached no connection and no listener
 	ResetsSent         uint64 // answers to those
+	ResetsLimited      uint64 // answers to those that were not sent for their number
 	ActiveOpens        uint64
 	PassiveOpens       uint64
 	SynEvicted         uint64 // half-open connections given up because too many were
@@ -148,7 +149,7 @@ type counters struct {
 	}
 	tcp struct {
 		received, sent, truncated, badOffset, badChecksum, badAddress, signed atomic.Uint64
-		noConnection, resetsSent, activeOpens, passiveOpens                   atomic.Uint64
+		noConnection, resetsSent, resetsLimited, activeOpens, passiveOpens    atomic.Uint64
 		synEvicted, synRefused, synExpired, acceptOverflow                    atomic.Uint64
 		connRefused, timeWaitDropped                                          atomic.Uint64
 		connections, halfOpen, timeWait                                       atomic.Int64
@@ -228,7 +229,7 @@ func (s *Stack) Stats() Stats {
 		Received: c.tcp.received.Load(), Sent: c.tcp.sent.Load(), Truncated: c.tcp.truncated.Load(),
 		BadOffset: c.tcp.badOffset.Load(), BadChecksum: c.tcp.badChecksum.Load(),
 		BadAddress: c.tcp.badAddress.Load(), NoConnection: c.tcp.noConnection.Load(),
-		ResetsSent: c.tcp.resetsSent.Load(), ActiveOpens: c.tcp.activeOpens.Load(),
+		ResetsSent: c.tcp.resetsSent.Load(), ResetsLimited: c.tcp.resetsLimited.Load(), ActiveOpens: c.tcp.activeOpens.Load(),
 		PassiveOpens: c.tcp.passiveOpens.Load(), SynEvicted: c.tcp.synEvicted.Load(),
 		SynRefused: c.tcp.synRefused.Load(), SynExpired: c.tcp.synExpired.Load(),
 		AcceptOverflow: c.tcp.acceptOverflow.Load(), ConnRefused: c.tcp.connRefused.Load(),
