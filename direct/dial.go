@@ -95,7 +95,7 @@ func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socke
 	}
 	p.id = uint16(s.random())
 	p.ip = c.options().ip
-	c.path = p
+	c.way = p.way
 	c.queue = int32(s.random() % 256)
 	c.network = nameNetwork(network)
 	c.flow = flow{local: p.src, remote: raddr.Addr(), localPort: laddr.Port(), remotePort: raddr.Port()}
@@ -114,7 +114,7 @@ func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socke
 	s.timers.bind(&c.timer, c, c.sum)
 	s.count.tcp.activeOpens.Add(1)
 	now := s.clk.Now()
-	cfg := s.tcpConfig(&c.path, &c.flow, c.options())
+	cfg := s.tcpConfig(&p, &c.flow, c.options())
 	c.tc.Connect(c.at(now), &cfg, s.secret.ISS(now, c.localAddr(), c.remoteAddr()), s.secret.TSOffset(c.localAddr(), c.remoteAddr()))
 	c.options().start(c.tc)
 	c.drive(now, tcp.OutputAll)

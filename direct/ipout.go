@@ -17,11 +17,16 @@ import (
 // path is the way of packets from an address of ours to another: decided once for
 // a connection, since interfaces and routes don't change.
 type path struct {
-	ifc      *iface
+	way
 	src, dst netip.Addr
-	hop      netip.Addr // neighbour that the packets are handed to
-	id       uint16     // identification of the next TCP packet
-	ip       ipOptions
+}
+
+// way is a path without its ends, which a connection has as its flow.
+type way struct {
+	ifc *iface
+	hop netip.Addr // neighbour that the packets are handed to
+	id  uint16     // identification of the next TCP packet
+	ip  ipOptions
 }
 
 // nextID returns the identification for the packets of seg and moves on. They are
@@ -51,7 +56,7 @@ func (s *Stack) pathTo(src, dst netip.Addr) (path, syscall.Errno) {
 		if !chosen {
 			src = dst
 		}
-		return path{ifc: s.lo, src: src, dst: dst, hop: dst}, 0
+		return path{way: way{ifc: s.lo, hop: dst}, src: src, dst: dst}, 0
 	}
 	if chosen && src.IsLoopback() {
 		return path{}, syscall.EINVAL // as Linux: a loopback address stays inside
@@ -61,7 +66,7 @@ func (s *Stack) pathTo(src, dst netip.Addr) (path, syscall.Errno) {
 			if !chosen {
 				src = ifc.addrs[0].Addr()
 			}
-			return path{ifc: ifc, src: src, dst: dst, hop: dst}, 0
+			return path{way: way{ifc: ifc, hop: dst}, src: src, dst: dst}, 0
 		}
 		s.count.ip.noRoute.Add(1)
 		return path{}, syscall.ENETUNREACH
@@ -79,7 +84,7 @@ func (s *Stack) pathTo(src, dst netip.Addr) (path, syscall.Errno) {
 			return path{}, syscall.ENETUNREACH
 		}
 	}
-	return path{ifc: ifc, src: src, dst: dst, hop: hop}, 0
+	return path{way: way{ifc: ifc, hop: hop}, src: src, dst: dst}, 0
 }
 
 // linkFor chooses the interface for the limited broadcast address and for groups:

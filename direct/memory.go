@@ -11,7 +11,7 @@ import (
 // beside the buffers it holds: the Go objects behind it, rounded up.
 const (
 	connCharge     = 1024
-	coreCharge     = 2048 // of a connection that does not rest
+	coreCharge     = 2560 // of a connection that does not rest
 	passiveCharge  = 512
 	timeWaitCharge = 256
 	socketCharge   = 512

@@ -100,7 +100,8 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 		}
 	case linuxopt.IPPROTO_IP:
 		if name == linuxopt.IP_MTU {
-			return linuxopt.Int(c.st.mtu(&c.path)), 0
+			p := c.path()
+			return linuxopt.Int(c.st.mtu(&p)), 0
 		}
 		v, errno := c.options().ip.get(name, ipv4.DefaultTTL)
 		return linuxopt.Int(v), errno
@@ -129,7 +130,8 @@ func (c *TCPConn) told() bool { return c.options().ip.recvErr && c.tc.Soft(false
 // linuxInfo is the connection's struct tcp_info. c.mu is held.
 func (c *TCPConn) linuxInfo() tcp.LinuxInfo {
 	in := c.tc.LinuxInfo(c.at(c.st.clk.Now()))
-	in.PMTU = uint32(c.st.mtu(&c.path))
+	p := c.path()
+	in.PMTU = uint32(c.st.mtu(&p))
 	return in
 }
 

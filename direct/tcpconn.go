@@ -33,7 +33,7 @@ type TCPConn struct {
 	// it, and sets again. The fields behind sending belong to the transmitter, lock or
 	// not.
 	sending, again bool
-	path           path
+	way            way
 	hop            hopCache
 	progress       bool  // the peer has acknowledged something since hop was looked up
 	queue          int32 // transmit hint: the queue that the peer's segments arrive on
@@ -139,7 +139,7 @@ func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 		if !c.options().ip.adapts() {
 			return
 		}
-		if e.mtu >= c.path.ifc.mtu {
+		if e.mtu >= c.way.ifc.mtu {
 			return // it never was in our way
 		}
 		before := c.tc.Info().SegmentSize
@@ -147,7 +147,7 @@ func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 		if c.tc.Info().SegmentSize < before {
 			// The sequence number was one of ours: the message is believed for other
 			// connections, too (RFC 5927, section 7).
-			c.st.notePathMTU(now, c.path.dst, e.mtu)
+			c.st.notePathMTU(now, c.remote, e.mtu)
 		}
 	} else {
 		if c.tc.ICMPError(now, seq, e.errno) && c.told() {
@@ -189,13 +189,13 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		c.again = true
 		return
 	}
-	if c.path.ifc.port.queue(int(c.queue)).crowded(c) {
+	if c.way.ifc.port.queue(int(c.queue)).crowded(c) {
 		c.sending = true
 		return
 	}
 	tb := c.st.getBatch()
 	for {
-		c.path.ip = c.options().ip
+		c.way.ip = c.options().ip
 		c.tc.Output(now, tb.segs, mode)
 		if len(tb.segs.Segments) == 0 {
 			break
@@ -204,9 +204,11 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		progress := c.progress
 		c.progress = false
 		tb.conn = c
-		q := c.path.ifc.port.queue(int(c.queue))
+		q := c.way.ifc.port.queue(int(c.queue))
 		c.mu.Unlock()
-		taken := c.st.transmit(tb, &c.path, now, &c.hop, progress, q)
+		p := c.path()
+		taken := c.st.transmit(tb, &p, now, &c.hop, progress, q)
+		c.way.id = p.id
 		c.lock()
 		if !taken {
 			return // tb is the stall's, and resumed goes on
@@ -229,6 +231,9 @@ func (c *TCPConn) admitted() {
 	c.sending = false
 	c.drive(c.st.clk.Now(), tcp.OutputAll)
 }
+
+// path is the way of the connection's packets with its ends.
+func (c *TCPConn) path() path { return path{way: c.way, src: c.local, dst: c.remote} }
 
 // resumed goes on after the device has taken the rest of tb. No lock is held.
 func (c *TCPConn) resumed(tb *txBatch) {

@@ -77,11 +77,11 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 	if !ok {
 		return nil
 	}
-	c.flow, c.sum, c.path, c.queue = h.flow, h.sum, h.path, int32(h.queue)
+	c.flow, c.sum, c.way, c.queue = h.flow, h.sum, h.path.way, int32(h.queue)
 	c.network = nameNetwork(h.listener.ep.Network)
 	st.timers.bind(&c.timer, c, c.sum)
 	c.opt = h.listener.options()
-	cfg := st.tcpConfig(&c.path, &c.flow, c.opt)
+	cfg := st.tcpConfig(&h.path, &c.flow, c.opt)
 	c.lock()
 	defer c.mu.Unlock()
 	c.tc.Accept(c.at(rx.now), &cfg, &h.p, seg)
@@ -172,15 +172,16 @@ func (h *halfOpen) gone() {
 // maxTimeWait bounds the records of ended connections.
 const maxTimeWait = 1 << 16
 
-// timeWait is a connection in TIME-WAIT.
+// timeWait is a connection in TIME-WAIT. Of the connection's path it keeps what the
+// application has set; the way is found again for the few that must answer.
 type timeWait struct {
 	entry
-	st   *Stack
-	path path
+	st *Stack
 
 	mu    sync.Mutex
 	tw    tcp.TimeWait
 	timer timer
+	ip    ipOptions
 	dead  bool
 }
 
@@ -198,7 +199,7 @@ func (s *Stack) newTimeWait(c *TCPConn, now clock.Time) *timeWait {
 		s.count.tcp.timeWaitDropped.Add(1)
 		return nil
 	}
-	t := &timeWait{st: s, path: c.path, tw: c.tc.TimeWait(now)}
+	t := &timeWait{st: s, ip: c.way.ip, tw: c.tc.TimeWait(now)}
 	t.flow, t.sum, t.kind = c.flow, c.sum, t
 	s.timers.bind(&t.timer, t, t.sum)
 	s.count.tcp.timeWait.Add(1)
@@ -228,7 +229,10 @@ func (t *timeWait) input(rx *receiver, seg *tcp.Segment) bool {
 	}
 	t.mu.Unlock()
 	if verdict == tcp.TimeWaitReply {
-		t.st.sendReply(rx.now, &t.path, &t.flow, &r, rx.q.index)
+		if p, errno := t.st.pathTo(t.local, t.remote); errno == 0 {
+			p.ip = t.ip
+			t.st.sendReply(rx.now, &p, &t.flow, &r, rx.q.index)
+		}
 	}
 	return verdict != tcp.TimeWaitReopen
 }

@@ -8,8 +8,14 @@ import "sync"
 // waits. Waiting is on a channel, so that it counts as blocked in a synctest
 // bubble.
 type turn struct {
-	busy  bool
-	queue []chan struct{}
+	busy bool
+	last *turnWaiter // whose next is the first
+}
+
+// turnWaiter is one who waits for the turn, in a ring.
+type turnWaiter struct {
+	ch   chan struct{}
+	next *turnWaiter
 }
 
 // acquire returns with the turn taken; mu is held, and released while waiting.
@@ -18,23 +24,31 @@ func (t *turn) acquire(mu *sync.Mutex) {
 		t.busy = true
 		return
 	}
-	ch := make(chan struct{})
-	t.queue = append(t.queue, ch)
+	w := &turnWaiter{ch: make(chan struct{})}
+	if t.last == nil {
+		w.next = w
+	} else {
+		w.next, t.last.next = t.last.next, w
+	}
+	t.last = w
 	mu.Unlock()
-	<-ch
+	<-w.ch
 	mu.Lock()
 }
 
 // release hands the turn to the next; the lock is held.
 func (t *turn) release() {
-	if len(t.queue) == 0 {
+	if t.last == nil {
 		t.busy = false
 		return
 	}
-	ch := t.queue[0]
-	t.queue[0] = nil
-	t.queue = t.queue[1:]
-	close(ch)
+	w := t.last.next
+	if w == t.last {
+		t.last = nil
+	} else {
+		t.last.next = w.next
+	}
+	close(w.ch)
 }
 
 // waiter is where the one holder of a turn waits for an event. It is guarded by the
