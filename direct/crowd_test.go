@@ -20,8 +20,7 @@ func TestStallCrowd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var dev *slowDevice
-		dev = newSlow(one)
+		dev := newSlow(one)
 		p := pair{newStack(t, dev, "10.0.0.1/24", nil), newStack(t, two, "10.0.0.2/24", nil)}
 		defer p.close(t)
 		l, err := p.b.ListenTCP("tcp", netip.AddrPortFrom(addrB, 7))
