@@ -34,6 +34,13 @@ type Impairment struct {
 	// 1000 packets. A frame always fits an empty queue.
 	QueuePackets, QueueBytes int
 
+	// MarkAfter marks packets that an ECN-capable transport sent as having experienced
+	// congestion (RFC 3168, section 5) when they have to wait longer than this in the
+	// bottleneck's queue; zero never does. Mark is the probability that one is marked
+	// otherwise.
+	MarkAfter time.Duration
+	Mark      float64
+
 	// Loss is the probability that a frame is lost, independent of others.
 	Loss float64
 	// Burst adds loss that comes in bursts.
@@ -98,6 +105,7 @@ type ImpairStats struct {
 	HoldFull   uint64 // dropped for HoldBytes
 	Lost       uint64 // lost independently
 	BurstLost  uint64 // lost in the Gilbert–Elliott chain
+	Marked     uint64 // experienced congestion
 	Corrupted  uint64
 	Intact     uint64 // were to be corrupted, but had no byte that might be
 	Duplicated uint64
@@ -175,7 +183,7 @@ func (c *Impairment) validate(info Info) error {
 		name  string
 		value float64
 	}{
-		{"Loss", c.Loss}, {"Corrupt", c.Corrupt}, {"Duplicate", c.Duplicate}, {"Reorder", c.Reorder},
+		{"Loss", c.Loss}, {"Mark", c.Mark}, {"Corrupt", c.Corrupt}, {"Duplicate", c.Duplicate}, {"Reorder", c.Reorder},
 		{"Burst.ToBad", c.Burst.ToBad}, {"Burst.ToGood", c.Burst.ToGood},
 		{"Burst.LossGood", c.Burst.LossGood}, {"Burst.LossBad", c.Burst.LossBad},
 	} {
@@ -188,6 +196,8 @@ func (c *Impairment) validate(info Info) error {
 		return fmt.Errorf("netif: impairment MTU is %d: must be 1 to the device's %d, or 0 for that", c.MTU, info.MTU)
 	case c.Rate < 0 || c.QueuePackets < 0 || c.QueueBytes < 0 || c.HoldBytes < 0:
 		return fmt.Errorf("netif: impairment Rate, QueuePackets, QueueBytes and HoldBytes must not be negative")
+	case c.MarkAfter < 0:
+		return fmt.Errorf("netif: impairment MarkAfter must not be negative")
 	case c.Delay < 0 || c.Jitter < 0 || c.ReorderDelay < 0:
 		return fmt.Errorf("netif: impairment Delay, Jitter and ReorderDelay must not be negative")
 	case c.Reorder > 0 && c.ReorderDelay == 0:
@@ -369,6 +379,9 @@ func (d *Impaired) pass(b *Buf, link, queue int, now time.Duration) {
 		s.BurstLost++
 		b.Release()
 		return
+	}
+	if (fate.mark || c.MarkAfter > 0 && leaves-now > c.MarkAfter) && markCongestion(b.Data[link:]) {
+		s.Marked++
 	}
 	if fate.corrupt {
 		if corrupt(b, d.info.Link, c.CorruptMode, d.dice.rand()) {

@@ -18,6 +18,7 @@ type dice struct {
 
 // fate is what was decided for a frame.
 type fate struct {
+	mark                                         bool
 	lost, burstLost, corrupt, duplicate, reorder bool
 	jitter                                       time.Duration
 }
@@ -45,6 +46,9 @@ func (d *dice) throw(c *Impairment) fate {
 	f.duplicate = r.Float64() < c.Duplicate
 	f.reorder = r.Float64() < c.Reorder
 	f.jitter = time.Duration(r.Float64() * float64(c.Jitter))
+	if c.Mark > 0 { // only then, so that other decisions of a seed stay what they are
+		f.mark = r.Float64() < c.Mark
+	}
 	return f
 }
 
@@ -177,4 +181,33 @@ func covered(link Link, f []byte) (spans [3][]byte, n int) {
 		n += 2
 	}
 	return spans, n
+}
+
+// markCongestion sets the congestion experienced codepoint of an IP packet whose
+// sender is ECN-capable (RFC 3168, section 5), and reports whether it did.
+func markCongestion(p []byte) bool {
+	if len(p) < 20 {
+		return false
+	}
+	switch p[0] >> 4 {
+	case 4:
+		ecn := p[1] & 3
+		if ecn == 0 || ecn == 3 {
+			return false
+		}
+		p[1] |= 3
+		// RFC 1624, equation 3: HC' = ~(~HC + ~m + m').
+		sum := uint32(^(uint16(p[10])<<8 | uint16(p[11]))) + uint32(3-ecn)
+		sum = sum&0xffff + sum>>16
+		p[10], p[11] = byte(^sum>>8), byte(^sum)
+		return true
+	case 6:
+		ecn := p[1] >> 4 & 3
+		if ecn == 0 || ecn == 3 {
+			return false
+		}
+		p[1] |= 0x30
+		return true
+	}
+	return false
 }

@@ -131,12 +131,6 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 // linuxProbes counts the probes without an answer, of a window or of a silent peer.
 func (c *Conn) linuxProbes() uint8 { return uint8(min(int(c.probes)+c.kaProbes, 255)) }
 
-// segments is in how many segments n bytes were sent.
-func (c *Conn) segments(n int) int {
-	mss := max(c.payloadMSS(), 1)
-	return (n + mss - 1) / mss
-}
-
 func micros(d time.Duration) uint32 {
 	return uint32(min(max(d/time.Microsecond, 0), math.MaxUint32))
 }

@@ -15,6 +15,8 @@ const (
 	// coarseTick is the least reordering window where round trips are shorter than a
 	// tick of the clock: with less, everything of an earlier tick would seem late.
 	coarseTick = time.Millisecond
+	// rackLookBack is how many records are looked at for the last one that waits.
+	rackLookBack = 64
 	// rackMargin is the part of the least round-trip time by which a round trip of a
 	// retransmission may be shorter and still be one.
 	rackMargin = 16
@@ -187,7 +189,6 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 	if k.next.Less(c.sndUna) {
 		k.next = c.sndUna
 	}
-	settled := true
 	for i := c.ranges.find(k.next); i < c.ranges.count; i++ {
 		r := c.ranges.at(i)
 		if r.flags&rangeEver == 0 && rackWaits(r) {
@@ -195,14 +196,14 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 				break
 			}
 			if !late(r) {
-				settled = false
+				// Those behind it were sent later, and have longer to wait.
+				wait = max(wait, c.rackLatest(i).Add(k.rtt+width).Sub(now))
+				break
 			}
 		} else {
 			k.worked++
 		}
-		if settled {
-			k.next = r.end
-		}
+		k.next = r.end
 	}
 	kept := k.first
 	j := k.first
@@ -230,6 +231,25 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 		k.again, k.first = k.again[:0], 0
 	}
 	return wait
+}
+
+// rackLatest is when the last of the records was sent, from i on, that were sent only
+// once and before the newest that arrived, and wait for judgement. Where it would have
+// to be looked for far, that newest one's time stands for it.
+func (c *Conn) rackLatest(i int) clock.Time {
+	k := &c.rack
+	j := min(c.ranges.find(k.endSeq.Add(-1)), c.ranges.count-1)
+	for range rackLookBack {
+		if j <= i {
+			return c.ranges.at(i).sentAt
+		}
+		k.worked++
+		if r := c.ranges.at(j); r.flags&rangeEver == 0 && rackWaits(r) && sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
+			return r.sentAt
+		}
+		j--
+	}
+	return k.xmitAt
 }
 
 // rackTimeout is the reordering timer (RFC 8985, section 6.3): late as it may be,

@@ -24,6 +24,8 @@ type Path struct {
 	ReorderBy                time.Duration
 	// Burst is the probability that a lost segment is followed by another lost one.
 	Burst float64
+	// MarkAbove marks ECN-capable segments (RFC 3168) when so many bytes wait; 0 never.
+	MarkAbove int
 }
 
 // Fate is what happens to one segment on the way.
@@ -66,7 +68,7 @@ type Side struct {
 	path    Path
 	link    *Link // carries what the side sends in place of path, if not nil
 	cfg     tcp.Config
-	sent    int // segments
+	sent    int   // segments
 	busy    clock.Time
 	lastArr clock.Time
 	lost    bool // the segment before was
@@ -273,6 +275,7 @@ func (d *Side) wire(b []byte) {
 		d.link.send(d, b, &seg)
 		return
 	}
+	ecn := d.ecn
 	var fate Fate
 	if s.cfg.Fate != nil {
 		fate = s.cfg.Fate(d == s.A, d.sent, &seg)
@@ -287,6 +290,9 @@ func (d *Side) wire(b []byte) {
 		d.busy = max(d.busy, s.Now)
 		if waiting := int64(d.busy.Sub(s.Now)) * p.Rate / int64(time.Second); p.Queue > 0 && waiting > int64(p.Queue) {
 			return
+		}
+		if waiting := int64(d.busy.Sub(s.Now)) * p.Rate / int64(time.Second); ecn != tcp.ECNNotECT && p.MarkAbove > 0 && waiting > int64(p.MarkAbove) {
+			ecn = tcp.ECNCE
 		}
 		d.busy = d.busy.Add(time.Duration(int64(len(b)+34) * int64(time.Second) / p.Rate))
 		depart = d.busy
@@ -306,7 +312,7 @@ func (d *Side) wire(b []byte) {
 			at = max(at.Add(fate.Hold), d.lastArr)
 			d.lastArr = at
 		}
-		s.At(at, func() { d.peer.receive(b) })
+		s.At(at, func() { d.peer.receiveMarked(b, ecn) })
 	}
 }
 
@@ -335,6 +341,16 @@ func (d *Side) receive(b []byte) {
 	if tcp.Parse(b, &seg) != nil {
 		return
 	}
+	d.input(&seg)
+}
+
+// receiveMarked is receive of a packet with a codepoint of ECN (RFC 3168, section 5).
+func (d *Side) receiveMarked(b []byte, ecn uint8) {
+	var seg tcp.Segment
+	if tcp.Parse(b, &seg) != nil {
+		return
+	}
+	seg.ECN = ecn
 	d.input(&seg)
 }
 
