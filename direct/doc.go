@@ -12,10 +12,20 @@
 //
 // One goroutine per queue of each device reads until the queue is dry, takes the
 // time once, and does everything that a frame asks for where it stands: parse, look
-// the connection up, lock it, feed the state machine, which copies the payload. At
-// the end of the round each touched connection gets one Output, one look at its
-// timers and one wake-up. With Config.Manual there is no such goroutine, and the
-// program calls [Stack.Poll].
+// the connection up, lock it, feed the state machine, which copies the payload, to
+// the buffer of a Read that waits if there is one. At the end of the round each
+// touched connection gets one Output, one look at its timers and one wake-up. With
+// Config.Manual there is no such goroutine, and the program calls [Stack.Poll].
+//
+// ACKs leave after the readers were woken, so that a reply carries them. Those for
+// data in order are held back further while the queue has more, so that one stands
+// for several frames, within limits (tcp.OutputHoldBulk).
+//
+// Where one frame at a time wakes the same reader, round after round, the goroutine
+// leaves the queue to that Read, which then polls the device itself and is woken by
+// nobody (lead.go). It looks every millisecond whether the reader comes back, and
+// takes the queue back as soon as another connection has a frame, a call of the
+// stack's is about to wait, or the reader stays away for two looks.
 //
 // Frames are the device's and are given back at once. Nothing of a frame is kept
 // but copies in accounted memory.
@@ -45,6 +55,7 @@
 //	halfOpen            →  TCPConn
 //	TCPConn, halfOpen, timeWait  →  listeners  →  table shard
 //	TCPConn, halfOpen, timeWait, neighbors, fragments  →  timer shard
+//	TCPConn  →  lead
 //
 // Leaves, under which nothing else is taken but timers: neighbors, fragments,
 // pathMTU, pings, idMu, connList, udpTable, UDPConn, stall (which enters the
