@@ -142,9 +142,7 @@ func (c *TCPConn) icmpError(now clock.Time, seq tcp.Seq, e icmpError) {
 		if e.mtu >= c.way.ifc.mtu {
 			return // it never was in our way
 		}
-		before := c.tc.Info().SegmentSize
-		c.tc.PacketTooBig(now, seq, max(e.mtu, minPathMTU)-ipTCPHeaders)
-		if c.tc.Info().SegmentSize < before {
+		if c.tc.PacketTooBig(now, seq, max(e.mtu, minPathMTU)-ipTCPHeaders) {
 			// The sequence number was one of ours: the message is believed for other
 			// connections, too (RFC 5927, section 7).
 			c.st.notePathMTU(now, c.remote, e.mtu)

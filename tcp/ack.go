@@ -74,6 +74,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 		c.tries, c.stalledSince = 0, 0
 		c.events |= EventWritable
 		c.advanceUna(now, seg.Ack)
+		c.probeAcked()
 	}
 	if c.useSACK && seg.Options.NSACK > 0 {
 		c.applySACK(now, seg)

@@ -207,35 +207,6 @@ func (c *Conn) Soft(take bool) error {
 	return err
 }
 
-// PacketTooBig tells that the path carries no more than mss bytes behind the IP
-// header and 20 (RFC 1191, RFC 5927, section 7). What was sent in larger segments
-// is lost.
-func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) {
-	if !seq.inRange(c.sndUna, c.sndNxt) {
-		return
-	}
-	mss = max(mss, minPathMSS)
-	if mss >= c.sndMSS || c.state == StateSynSent || c.state == StateSynReceived {
-		return
-	}
-	c.sndMSS = mss
-	c.cc.SetMSS(c.payloadMSS())
-	for i := range c.ranges.count {
-		if r := c.ranges.at(i); int(r.size) > c.payloadMSS() {
-			c.markLost(r)
-		}
-	}
-	if c.lostOut > c.retransOut {
-		c.repeat = repeatLost
-		if c.recovery < recoveryFast {
-			// The loss says nothing of congestion: it is repaired as after a timeout, without
-			// a reduction of the window (RFC 1191, section 6.5).
-			c.recovery, c.highSeq = recoveryLoss, c.sndNxt
-			c.undo.armed, c.frto = false, false
-		}
-	}
-}
-
 // SetNoDelay switches Nagle's algorithm off, or on. Switching it off sends what is
 // held back, even by SetCork, once.
 func (c *Conn) SetNoDelay(now clock.Time, on bool) {

@@ -167,6 +167,10 @@ type Config struct {
 	// NoSACK, NoTimestamps and NoWindowScaling leave the option out of the SYN and
 	// ignore it in the peer's.
 	NoSACK, NoTimestamps, NoWindowScaling bool
+	// MTUProbing has the connection search for the largest segments that the path
+	// carries (RFC 4821), beginning with BaseMSS bytes of data, 0 for DefaultBaseMSS.
+	MTUProbing MTUProbing
+	BaseMSS    int
 	// NoTailLossProbe leaves the loss of the last segments to the retransmission timer
 	// (RFC 8985, section 7).
 	NoTailLossProbe bool
@@ -253,6 +257,13 @@ func (cfg *Config) reordering() uint16 {
 		return dupThresh
 	}
 	return uint16(min(cfg.Reordering, maxReordering))
+}
+
+func (cfg *Config) baseMSS() int {
+	if cfg.BaseMSS <= 0 {
+		return DefaultBaseMSS
+	}
+	return min(max(cfg.BaseMSS, minMSS), 65535)
 }
 
 // windowClamp is the bound of the window before the handshake.

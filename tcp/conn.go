@@ -48,6 +48,7 @@ type Conn struct {
 	mss                 int // what we announced
 	sndMSS              int // what a segment may hold, options included: least of ours, the peer's and the path's
 	maxGSO              int
+	mtu                 pathMTU
 	sndBuf              sendBuffer
 	sndMost             int  // what tuning may make of its limit
 	sndFixed            bool // the application said how large it is
@@ -208,6 +209,7 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.SetUserTimeout(cfg.UserTimeout)
 	c.sndBuf.mem, c.rcvBuf.mem = cfg.memory(), cfg.memory()
 	c.initReceiveWindow(cfg)
+	c.mtu.mode, c.mtu.base = min(cfg.MTUProbing, MTUProbeAlways), cfg.baseMSS()
 	c.initSendTuning(cfg)
 }
 
@@ -229,6 +231,7 @@ func (c *Conn) initReceive(now clock.Time, irs Seq, o *Options) {
 	}
 	c.sndMSS = max(min(mss, c.mss), minMSS)
 	c.useTS = c.useTS && o.HasTS
+	c.initPath(now)
 	c.useSACK = c.useSACK && o.SACKPermitted
 	if c.useScale = c.useScale && o.HasWScale; c.useScale {
 		c.sndScale = o.WScale

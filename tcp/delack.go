@@ -20,7 +20,7 @@ type ackPending struct {
 // quickly has the next segments acknowledged at once: as many as fill half of the
 // window, within a limit.
 func (c *Conn) quickly(most int) {
-	n := c.rcvAdv.Sub(c.rcvNxt) / (2 * max(c.rcvMSS, 1))
+	n := c.announced() / (2 * max(c.rcvMSS, 1))
 	if n <= 0 {
 		n = 2
 	}
@@ -89,9 +89,8 @@ func (c *Conn) decideACK(now clock.Time) {
 	}
 	switch {
 	case c.quickAcks > 0 && !c.pingPong:
-		c.ackNow = true
-	case c.ack.opened && !c.pingPong:
-		c.ackSoon = true
+		// A window that opens is worth an ACK, but one for a burst will do.
+		c.ackNow, c.ackSoon = !c.ack.opened, c.ack.opened
 	case c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS && c.selectWindow() >= c.announced():
 		// Otherwise the reader is behind, and will open the window with an ACK of its own.
 		c.ackSoon = true

@@ -68,7 +68,7 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 		State: uint8(c.State()), CAState: uint8(c.recovery),
 		Retransmits: c.tries, Probes: c.linuxProbes(), Backoff: c.backoff,
 		RTO: micros(c.rtt.timeout(c.backoff)), ATO: micros(time.Duration(c.ato)),
-		SndMSS: uint32(mss), RcvMSS: uint32(c.rcvMSS),
+		SndMSS: uint32(min(mss, c.halfWindow())), RcvMSS: uint32(c.rcvMSS),
 		LastDataSent: since(now, c.lastSent), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
 		RTT: micros(c.rtt.srtt), RTTVar: micros(c.rtt.mdev / 4),
 		SndSsthresh: LinuxInfiniteThreshold, SndCwnd: initialSegments,

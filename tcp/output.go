@@ -127,6 +127,7 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 
 // outputNew sends what was never sent.
 func (c *Conn) outputNew(now clock.Time, b *Batch) {
+	c.widen(now)
 	sent, limited := c.sendNew(now, b)
 	if sent == 0 && !limited {
 		return
@@ -153,6 +154,12 @@ func (c *Conn) retransmitAfter(now clock.Time) clock.Time {
 // congestion window is in the way of more.
 func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 	rate := c.cc.PacingRate()
+	if c.mtu.on && c.unsent() > 0 && c.ranges.count < maxRanges {
+		var wait bool
+		if sent, wait = c.probeMTU(now, b); wait {
+			return sent, true
+		}
+	}
 	for !b.full() && !c.finSent && c.ranges.count < maxRanges && (!c.deferred || c.tlpNew) {
 		left := c.unsent()
 		if left < c.payloadMSS() {
@@ -318,11 +325,19 @@ func (c *Conn) emitRange(now clock.Time, b *Batch, r *sentRange) {
 // 3.8.6.2.1, condition 3, in Linux's form).
 func (c *Conn) segmentSize() int {
 	options := c.optionLen()
-	limit := c.maxWnd
-	if limit > DefaultMSS {
-		limit /= 2
+	return min(c.sndMSS-options, max(c.halfWindow(), minMSS-options))
+}
+
+// halfWindow is half of the largest window the peer has ever had, or all of it if that
+// is tiny.
+func (c *Conn) halfWindow() int {
+	switch {
+	case c.maxWnd > DefaultMSS:
+		return c.maxWnd / 2
+	case c.maxWnd > 0:
+		return c.maxWnd
 	}
-	return min(c.sndMSS-options, max(limit, minMSS-options))
+	return c.sndMSS // nothing is known yet
 }
 
 // optionLen is how many bytes of options a data segment carries now.
@@ -375,7 +390,7 @@ func (c *Conn) emitSegment(now clock.Time, b *Batch, seq Seq, n int, flags Flags
 	if n > 0 {
 		s.Payload = c.sndBuf.appendViews(s.Payload, seq, n)
 		s.PayloadLen = n
-		if n > size {
+		if n > size && (c.mtu.size == 0 || seq != c.mtu.start || flags.Has(FIN)) {
 			s.SegmentSize = size
 		}
 	}

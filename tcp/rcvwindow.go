@@ -199,6 +199,7 @@ func (c *Conn) growWindow(n int) {
 	}
 	w.ssthresh += min(room, max(step, 2*n))
 	c.ack.opened = true
+	c.quickAcks |= 1
 }
 
 // minGrowth is the least segment that opens the window.

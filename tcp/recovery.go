@@ -127,7 +127,9 @@ func (c *Conn) outsideRecovery(now clock.Time) {
 		c.toOpen(now)
 		return
 	}
-	c.enterFast(now)
+	if !c.probeFailed() {
+		c.enterFast(now)
+	}
 	c.repeat = repeatLost
 }
 

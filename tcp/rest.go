@@ -137,6 +137,7 @@ type restMore struct {
 	invalidEvery time.Duration
 	chrono       chrono
 	stats        counters
+	mtu          pathMTU
 }
 
 // RestAt returns from when on Rest would take the connection if nothing happens
@@ -207,6 +208,9 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 	more.chrono.total[chronoWindow], more.chrono.total[chronoBuffer] = c.chrono.total[chronoWindow], c.chrono.total[chronoBuffer]
 	needed := c.err != nil || c.soft != nil || more.tuning != (tuning{}) || c.userTimeout != 0 ||
 		c.invalidEvery != DefaultInvalidInterval || more.chrono != (chrono{})
+	if c.mtu.mode != MTUProbeNever || c.mtu.until != 0 {
+		more.mtu, needed = c.mtu, true
+	}
 	if c.keepAlive.Enable {
 		r.flags |= restKeepAliveOn
 	}
@@ -312,7 +316,11 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	if r.flags&restAppLimited != 0 {
 		c.rate.appLimited = max(c.delivered, 1)
 	}
+	c.mtu = pathMTU{most: c.sndMSS, path: c.sndMSS, low: DefaultBaseMSS, high: c.sndMSS, base: DefaultBaseMSS}
 	if m := r.more; m != nil {
+		if m.mtu.most > 0 {
+			c.mtu = m.mtu
+		}
 		c.err, c.soft, c.cc = m.err, m.soft, m.cc
 		c.tuning, c.userTimeout, c.invalidEvery = m.tuning, m.userTimeout, m.invalidEvery
 		c.chrono.total[chronoWindow], c.chrono.total[chronoBuffer] = m.chrono.total[chronoWindow], m.chrono.total[chronoBuffer]

@@ -83,6 +83,7 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 		return
 	}
 	c.noteStalled(now)
+	c.suspectBlackHole(now)
 	c.enterLoss(now)
 	if c.tries == 0 {
 		c.stats.timeoutEpisodes++

@@ -36,6 +36,7 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.InitialReceiveBuffer, t.MaxReceiveBuffer = c.RMem[1]/2, c.RMem[2]/2
 	t.InitialSendBuffer, t.MaxSendBuffer = c.WMem[1], c.WMem[2]
 	t.NoReceiveTuning = !c.ModerateRcvBuf
+	t.MTUProbing, t.BaseMSS = tcp.MTUProbing(min(max(c.MTUProbing, 0), 2)), c.BaseMSS
 	for _, a := range asked {
 		switch {
 		case a.Name == "net.ipv4.tcp_congestion_control" && !hasController(a.Value):
@@ -63,7 +64,7 @@ func heeded(name string) bool {
 		"net.ipv4.tcp_retries2", "net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_invalid_ratelimit", "net.ipv4.tcp_stdurg",
 		"net.ipv4.tcp_early_retrans", "net.ipv4.tcp_frto", "net.ipv4.tcp_ecn", "net.ipv4.tcp_slow_start_after_idle",
 		"net.ipv4.tcp_retrans_collapse", "net.ipv4.tcp_reordering", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_dsack", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
-		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_congestion_control",
+		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_mtu_probing", "net.ipv4.tcp_base_mss", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
 		"net.ipv4.tcp_notsent_lowat":
 		return true
