@@ -60,7 +60,9 @@ func SetMaxSegment(conn any, n int) error {
 func MaxSegment(conn any) (int, error) { return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_MAXSEG) }
 
 // SetUserTimeout bounds how long data may stay unacknowledged, to a millisecond; 0
-// leaves it to the retransmissions (TCP_USER_TIMEOUT; RFC 5482).
+// leaves it to the retransmissions (TCP_USER_TIMEOUT; RFC 5482). It is counted from the
+// first repetition, and bounds a handshake, data at a closed window, and keep-alive
+// probes, too.
 func SetUserTimeout(conn any, d time.Duration) error {
 	return setDuration(conn, linuxopt.TCP_USER_TIMEOUT, d, time.Millisecond)
 }
@@ -81,7 +83,9 @@ func FinWait(conn any) (time.Duration, error) {
 	return duration(conn, linuxopt.TCP_LINGER2, time.Second)
 }
 
-// SetSynRetries sets how often a SYN is repeated, from 1 to 127 (TCP_SYNCNT).
+// SetSynRetries sets how often a SYN is repeated, from 1 to 127 (TCP_SYNCNT); of a
+// listener, how often the answer to one is. Some repetitions a second apart come before
+// those of a SYN, as far as the time allows that they take.
 func SetSynRetries(conn any, n int) error {
 	return SetInt(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_SYNCNT, n)
 }

@@ -130,8 +130,9 @@ type Config struct {
 	// NoDelay switches Nagle's algorithm off (RFC 9293, section 3.7.4).
 	NoDelay   bool
 	KeepAlive KeepAlive
-	// UserTimeout is how long data may stay unacknowledged; 0 means R2 (RFC 9293,
-	// section 3.8.3).
+	// UserTimeout is how long data may stay unacknowledged, counted from its first
+	// repetition, a handshake go on, and a closed window hold data back, counted from the
+	// first probe; 0 means R2 (RFC 9293, section 3.8.3; RFC 5482).
 	UserTimeout time.Duration
 	// WindowClamp bounds the window that is announced, in bytes; 0 means no bound but
 	// the buffer's.

@@ -34,7 +34,9 @@
 // 5681 and 6582 (congestion control, NewReno), 9438 and 9406 (CUBIC with HyStart++),
 // 3168 (ECN), draft-ietf-ccwg-bbr (BBR),
 // 6928 (initial window), 6298 (retransmission timer), 5961 and 5927 (blind
-// attacks), 6191 and 1337 (TIME-WAIT), 6528 (sequence numbers), 2525. Where they
-// leave freedom, behaviour on the wire follows Linux: order of options, PSH, the
-// timing of delayed ACKs, probes without data.
+// attacks), 6191 and 1337 (TIME-WAIT), 6528 (sequence numbers), 6093 (urgent data),
+// 5482 (user timeout), 2525. Where they leave freedom, behaviour on the wire follows
+// Linux: order of options, PSH, the timing of delayed ACKs, probes without data, the
+// repetition of SYNs, silence when a connection is given up. Segments with a signature
+// (RFC 2385, RFC 5925) are marked, not checked.
 package tcp

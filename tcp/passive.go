@@ -149,6 +149,12 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 	case seg.Flags.Has(SYN) && seg.Seq != p.irs:
 		// RFC 9293, section 3.10.7.4, fourth: back to LISTEN; the reset is Linux's.
 		return PassiveRefuse
+	case seg.Flags.Has(SYN): // the peer's own, with an ACK that it cannot have
+		if now.Before(p.challenge) {
+			return PassiveDrop
+		}
+		p.challenge = now.Add(p.invalidEvery)
+		return PassiveAck
 	case !seg.Flags.Has(ACK):
 		return PassiveDrop
 	case p.defers(seg):
