@@ -371,6 +371,10 @@ func (k *Socket) Write(p []byte) (int, error) { return k.write(p, writeMode{}) }
 // WriteMore is Write with MSG_MORE: a segment that is not full waits for more.
 func (k *Socket) WriteMore(p []byte) (int, error) { return k.write(p, writeMode{more: true}) }
 
+// WriteRecord is Write with MSG_EOR: if all of p is taken, no segment holds its last byte
+// and what is written behind it.
+func (k *Socket) WriteRecord(p []byte) (int, error) { return k.write(p, writeMode{record: true}) }
+
 // WriteUrgent is Write with MSG_OOB: the last byte that is taken is urgent. New
 // protocols should not use it (RFC 6093, section 5).
 func (k *Socket) WriteUrgent(p []byte) (int, error) { return k.write(p, writeMode{urgent: true}) }
@@ -404,7 +408,7 @@ func (k *Socket) ReadUrgent(peek bool) (byte, error) {
 }
 
 // writeMode is the flags of send(2) that a stream heeds.
-type writeMode struct{ more, urgent bool }
+type writeMode struct{ more, urgent, record bool }
 
 func (k *Socket) write(p []byte, mode writeMode) (int, error) {
 	c, u, err := k.parts()
@@ -759,6 +763,9 @@ func (c *TCPConn) tryWrite(p []byte, mode writeMode) (int, error) {
 		// What is sent at once may make room for more below a bound of unsent bytes.
 		if total += n; mode.urgent && total == len(p) {
 			c.tc.MarkUrgent()
+		}
+		if mode.record && total == len(p) {
+			c.tc.EndRecord()
 		}
 		c.drive(now, tcp.OutputAll)
 	}

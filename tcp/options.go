@@ -84,6 +84,9 @@ func (c *Conn) writeQuantum() int {
 
 // writeRoom returns how many bytes Write takes now.
 func (c *Conn) writeRoom() int {
+	if len(c.sndBuf.records) >= maxRecords {
+		return 0
+	}
 	room := c.sndBuf.room()
 	if lowat := c.tuning.notSentLowat; lowat > 0 {
 		unsent := c.unsent()

@@ -161,10 +161,12 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		}
 	}
 	for !b.full() && !c.finSent && c.ranges.count < maxRanges && (!c.deferred || c.tlpNew) {
-		left := c.unsent()
-		if left < c.payloadMSS() {
+		waiting := c.unsent()
+		if waiting < c.payloadMSS() {
 			c.noteAppLimited()
 		}
+		left := c.sndBuf.withinRecord(c.sndNxt, waiting)
+		last := left == waiting // and not a record with another one behind it
 		if left == 0 && !c.finQueued {
 			return sent, false
 		}
@@ -188,7 +190,7 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		if quota <= 0 {
 			return sent, true
 		}
-		if n < full && n == left && !c.finQueued && !c.forced && c.nagle() {
+		if n < full && n == left && last && !c.finQueued && !c.forced && c.nagle() {
 			return sent, false
 		}
 		if left > full && c.defers(now, left, full, window, cwnd) {
@@ -206,14 +208,14 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 			// As many whole segments as every limit allows; the odd rest goes along when
 			// it would have to go anyway.
 			size := min(left, c.maxGSO, window, min(quota, c.burst(full))*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
-			if size < left || c.nagle() {
+			if size < left || last && c.nagle() {
 				size -= size % full
 			}
 			n = max(size, full)
 		}
 		seq, end := c.sndNxt, c.sndNxt.Add(n)
 		segs := max((n+full-1)/full, 1)
-		if c.finQueued && n == left && n < window {
+		if c.finQueued && last && n == left && n < window {
 			end = end.Add(1)
 			c.finSent = true
 		}

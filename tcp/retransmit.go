@@ -111,7 +111,7 @@ func (c *Conn) collapse(i, space int) {
 	for i+1 < c.ranges.count {
 		r, next := c.ranges.at(i), c.ranges.at(i+1)
 		if next.segs > 1 || next.flags&(rangeSacked|rangeRetrans) != 0 || c.noCollapse ||
-			c.dataLen(r)+c.dataLen(next) > space {
+			c.dataLen(r)+c.dataLen(next) > space || c.sndBuf.endsRecord(r.end) {
 			return
 		}
 		c.drop(next, 1)

@@ -10,6 +10,9 @@ type sendBuffer struct {
 	len    int
 	limit  int // most bytes held
 
+	// records are the ends of records among the bytes held, ascending; see EndRecord.
+	records []Seq
+
 	// pinned: a batch points into the chunks. Chunks that fall free meanwhile wait in
 	// limbo, because the device may still read them.
 	pinned bool
@@ -59,6 +62,7 @@ func (b *sendBuffer) appendViews(views [][]byte, seq Seq, n int) [][]byte {
 func (b *sendBuffer) advance(seq Seq) {
 	n := min(max(seq.Sub(b.base), 0), b.len)
 	b.base = b.base.Add(n)
+	b.endRecords()
 	b.off += n
 	b.len -= n
 	for b.off >= ChunkSize {
@@ -78,6 +82,7 @@ func (b *sendBuffer) reset() {
 }
 
 func (b *sendBuffer) drop() {
+	b.records = nil
 	for b.chunks.count > 0 {
 		b.free(b.chunks.pop())
 	}

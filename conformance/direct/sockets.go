@@ -27,6 +27,7 @@ const (
 	msgDontWait = 0x40
 	msgWaitAll  = 0x100
 	msgErrQueue = 0x2000
+	msgEOR      = 0x80
 	msgMore     = 0x8000
 	msgFastOpen = 0x20000000
 	shutRD      = 0
@@ -186,6 +187,8 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 		write = f.socket.WriteUrgent
 	case flags&msgMore != 0:
 		write = f.socket.WriteMore
+	case flags&msgEOR != 0:
+		write = f.socket.WriteRecord
 	}
 	total := 0
 	until := s.within(f, f.writable, flags&msgDontWait != 0)
