@@ -103,7 +103,7 @@ func sendMutants() []mutant {
 		{"send: the segment size is not reduced by the timestamps",
 			"return c.sndMSS - 12\n", "return c.sndMSS\n"},
 		{"send: a FIN never goes along with data",
-			"if c.finQueued && n == left && n < window {", "if c.finQueued && n == 0 && n < window {"},
+			"c.finQueued && last && n == left && n < window {", "c.finQueued && n == 0 && n < window {"},
 		{"send: a probe carries a number that is expected",
 			"c.emit(now, b, c.sndUna.Add(-1), 0, 0)", "c.emit(now, b, c.sndUna, 0, 0)"},
 		{"send: as many unsent bytes as TCP_NOTSENT_LOWAT count as few",
