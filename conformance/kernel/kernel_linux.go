@@ -321,6 +321,9 @@ func (b *backend) Go(f func()) {
 	b.calls.Add(1)
 	go func() {
 		defer b.calls.Done()
+		// As prompt as the thread that keeps the time, and gone with the call.
+		runtime.LockOSThread()
+		prioritize()
 		f()
 		one := [8]byte{1}
 		unix.Write(b.wake, one[:])

@@ -91,7 +91,10 @@ func (r *run) await(p *pending) {
 	r.pending = nil
 	s := p.event.Syscall
 	if !r.b.Await(p.done, r.start+p.until+p.tol+grace) {
-		r.failWith(Call, s.String(), "", "the call has not returned at %v", r.now().Round(time.Microsecond))
+		panic(&Failure{
+			Pos: r.event.Pos, Kind: Call, Expected: s.String(), Late: true,
+			Text: fmt.Sprintf("the call has not returned at %v", r.now().Round(time.Microsecond)),
+		})
 	}
 	r.returned(s, p.call, p.val, p.err)
 	if d := p.at - p.until; d.Abs() > p.tol {

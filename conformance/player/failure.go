@@ -34,12 +34,15 @@ type Failure struct {
 	// Lag is how late the player itself had been at worst: after more than a few
 	// milliseconds the failure may be the machine's, whatever its kind.
 	Lag time.Duration
+	// Late says that a call of another goroutine had not returned, or not done its work,
+	// when it should have: its turn may have been late, and not the stack.
+	Late bool
 }
 
 // Doubtful tells whether a failure in real time may be the machine's and not the
 // stack's.
 func (f *Failure) Doubtful() bool {
-	return f.Kind == Timing || f.Kind == Slow || f.Lag > doubt
+	return f.Kind == Timing || f.Kind == Slow || f.Lag > doubt || f.Late
 }
 
 // tolerated notes a mismatch that --non_fatal excuses, and reports whether it does.

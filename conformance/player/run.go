@@ -280,7 +280,10 @@ func (r *run) expect(want *script.Packet, from, to time.Duration) time.Duration 
 	tol := r.tolerance(to - r.prev)
 	a, ok := r.claim(to + tol + grace)
 	if !ok {
-		r.failWith(Mismatch, want.String(), "", "no packet was sent until %v", r.now().Round(time.Microsecond))
+		panic(&Failure{
+			Pos: r.event.Pos, Kind: Mismatch, Expected: want.String(), Late: r.pending != nil,
+			Text: fmt.Sprintf("no packet was sent until %v", r.now().Round(time.Microsecond)),
+		})
 	}
 	got := r.seen(r.cur, a.d.Packet, want)
 	if !r.cfg.StrictSegments && !r.plan.Strict {
