@@ -95,7 +95,7 @@ func sendMutants() []mutant {
 		{"send: a segment may reach one byte behind the peer's window",
 			"if n > window || n == 0", "if n > window+1 || n == 0"},
 		{"send: a segment may fill a small window",
-			"\t\tlimit /= 2\n", ""},
+			"return c.maxWnd / 2", "return c.maxWnd"},
 		{"send: timestamps take no room in a segment",
 			"\t\tn = 12\n", "\t\tn = 0\n"},
 		{"send: SACK blocks take no room in a segment",
@@ -113,6 +113,6 @@ func sendMutants() []mutant {
 		{"send: a smaller path MTU is not heeded",
 			"\tc.sndMSS = mss\n\tc.cc.SetMSS", "\tc.cc.SetMSS"},
 		{"send: what was too big for the path waits for the timer",
-			"int(r.size) > c.payloadMSS() {", "int(r.size) > 1<<30 {"},
+			"int(r.size) > c.payloadMSS() && r.flags", "int(r.size) > 1<<30 && r.flags"},
 	}
 }
