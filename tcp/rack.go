@@ -31,7 +31,8 @@ const (
 type rackState struct {
 	xmitAt   clock.Time    // when that segment was sent
 	endSeq   Seq           // its end, which orders segments sent at the same time
-	rtt      time.Duration // from then to the report
+	rtt      time.Duration // from sending to the report, of what was reported last …
+	rttEnd   Seq           // … and its end
 	advanced bool          // there is news since the last look
 	mult     uint8         // reordering window in quarters of the least round-trip time
 	persist  uint8
@@ -68,7 +69,7 @@ func (c *Conn) rackAdvance(now clock.Time, r *sentRange, end Seq) {
 	if rtt == 0 && r.flags&rangeEver == 0 {
 		k.coarse = true
 	}
-	k.advanced, k.rtt = true, rtt
+	k.advanced, k.rtt, k.rttEnd = true, rtt, end
 	if sentAfter(r.sentAt, end, k.xmitAt, k.endSeq) {
 		k.xmitAt, k.endSeq = r.sentAt, end
 	}
@@ -179,7 +180,11 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 	width := c.rackWidth()
 	late := func(r *sentRange) bool {
 		k.worked++
-		if left := r.sentAt.Add(k.rtt + width).Sub(now); left > 0 {
+		left := r.sentAt.Add(k.rtt + width).Sub(now)
+		if left == 0 && k.rttEnd.LessEq(r.seq) {
+			left = 1 // by a clock that does not tell them apart, sent behind what took so long
+		}
+		if left > 0 {
 			wait = max(wait, left)
 			return false
 		}
@@ -239,6 +244,9 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 func (c *Conn) rackLatest(i int) clock.Time {
 	k := &c.rack
 	j := min(c.ranges.find(k.endSeq.Add(-1)), c.ranges.count-1)
+	if j <= i {
+		j = c.ranges.count - 1 // the newest that arrived was a repetition of something older
+	}
 	for range rackLookBack {
 		if j <= i {
 			return c.ranges.at(i).sentAt

@@ -93,7 +93,6 @@ func (c *Conn) outputTLP(now clock.Time, b *Batch) {
 		c.cut(i, r.seq.Add((data-1)/size*size))
 		r = c.ranges.at(i + 1)
 	}
-	r = c.joinFIN(r)
 	c.transmitAgain(now, b, r)
 	c.tlp.retrans = true
 	c.probeSent(now)
@@ -103,30 +102,6 @@ func (c *Conn) probeSent(now clock.Time) {
 	c.stats.tailProbes++
 	c.tlp.active, c.tlp.end = true, c.sndNxt
 	c.setTimer(timerRetransmit, c.retransmitAt(now))
-}
-
-// joinFIN lets a FIN that was sent alone, r, go along with the segment before it, as
-// receivers that do not report a FIN by SACK (RFC 2018 speaks of data only) could
-// tell nothing of it.
-func (c *Conn) joinFIN(r *sentRange) *sentRange {
-	i := c.ranges.count - 1
-	if !c.finSent || r.len() != 1 || i == 0 {
-		return r
-	}
-	p := c.ranges.at(i - 1)
-	if p.flags&rangeSacked != 0 || r.flags&(rangeSacked|rangeLost|rangeRetrans) != 0 {
-		return r
-	}
-	if size := c.segmentSize(); p.len() > size {
-		c.resize(p, size)
-		c.cut(i-1, p.seq.Add((p.len()-1)/size*size))
-		i++
-		p = c.ranges.at(i - 1)
-	}
-	c.drop(c.ranges.at(i), 1)
-	p.end = c.sndNxt
-	c.ranges.remove(i)
-	return p
 }
 
 // tlpAcked decides whether a loss hid behind the probe: then the probe has

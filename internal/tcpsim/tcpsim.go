@@ -68,7 +68,7 @@ type Side struct {
 	path    Path
 	link    *Link // carries what the side sends in place of path, if not nil
 	cfg     tcp.Config
-	sent    int   // segments
+	sent    int // segments
 	busy    clock.Time
 	lastArr clock.Time
 	lost    bool // the segment before was
