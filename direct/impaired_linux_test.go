@@ -234,7 +234,8 @@ func TestKernelImpaired(t *testing.T) {
 }
 
 // Nothing is lost and nothing reordered, so nothing of ours may be sent twice: tshark
-// judges.
+// judges. When the machine let our process wait for longer than any round trip, what it
+// saw says nothing, and is looked at again.
 func TestKernelCleanPathTshark(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
@@ -247,20 +248,71 @@ func TestKernelCleanPathTshark(t *testing.T) {
 	if testing.Short() {
 		size = 4 << 20
 	}
-	// A long way: on a busy machine a process that waits its turn is no lost segment.
+	const tries, patience = 4, 50 * time.Millisecond
+	for i := range tries {
+		stall := watchStalls()
+		file, infos := cleanPath(t, fmt.Sprint("cl", i), size)
+		stalled := stall()
+		if t.Failed() {
+			return
+		}
+		found := judgeCleanPath(t, tshark, file, size)
+		switch {
+		case found == "":
+			return
+		case stalled < patience:
+			t.Fatalf("%s\ndirect: %s\nLinux:  %s", found, infos[0], infos[1])
+		}
+		t.Logf("our process waited for %v, so that this proves nothing: %.200s", stalled.Round(time.Millisecond), found)
+	}
+	t.Log("the machine is too busy to tell")
+}
+
+// watchStalls measures for how long the process may not run; the result ends it and
+// returns the longest pause.
+func watchStalls() func() time.Duration {
+	stop, result := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		const every = 5 * time.Millisecond
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		longest, last := time.Duration(0), time.Now()
+		for {
+			select {
+			case <-tick.C:
+				now := time.Now()
+				longest, last = max(longest, now.Sub(last)-every), now
+			case <-stop:
+				result <- longest
+				return
+			}
+		}
+	}()
+	return func() time.Duration { close(stop); return <-result }
+}
+
+// cleanPath moves size bytes each way over a long path without faults, and returns the
+// capture of our end.
+func cleanPath(t *testing.T, name string, size int) (file string, infos [2]string) {
 	path := netif.Impairment{Delay: 50 * time.Millisecond, QueuePackets: 1 << 16}
-	dev, file := captured(t, impairedPath(t, "cl", path, path))
+	dev, file := captured(t, impairedPath(t, name, path, path))
+	defer netns.DelAddr(name+"k", netip.MustParsePrefix(kernelAddr+"/24"))
 	s := newImpairedStack(t, dev)
 	ours, theirs := connectKernel(t, s, true)
-	infos := bothWays(t, ours, theirs, size)
+	infos = bothWays(t, ours, theirs, size)
 	ours.Close()
 	theirs.Close()
 	if err := s.Close(); err != nil { // and with it the device, which flushes the capture
 		t.Error(err)
 	}
 	if t.Failed() {
-		t.Fatalf("direct: %s\nLinux:  %s", infos[0], infos[1])
+		t.Logf("direct: %s\nLinux:  %s", infos[0], infos[1])
 	}
+	return file, infos
+}
+
+// judgeCleanPath returns what tshark's analysis holds against our segments.
+func judgeCleanPath(t *testing.T, tshark, file string, size int) (found string) {
 	judge := func(filter string) string {
 		var out, stderr bytes.Buffer
 		cmd := exec.Command(tshark, "-n", "-r", file, "-Y", filter)
@@ -276,7 +328,8 @@ func TestKernelCleanPathTshark(t *testing.T) {
 	}
 	for _, bad := range []string{"tcp.analysis.spurious_retransmission", "tcp.analysis.retransmission", "tcp.analysis.out_of_order"} {
 		if out := judge(from + bad); out != "" {
-			t.Errorf("%s on a clean path:\n%.2000s\ndirect: %s\nLinux:  %s", bad, out, infos[0], infos[1])
+			found += fmt.Sprintf("%s on a clean path:\n%.2000s\n", bad, out)
 		}
 	}
+	return found
 }
