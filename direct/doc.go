@@ -45,6 +45,15 @@
 // Datagrams, ICMP and ARP are never queued behind a full device: they are dropped
 // and counted.
 //
+// # Resting
+//
+// A connection's state machine exists only while something happens on the connection:
+// after half a second of silence, with nothing in its buffers or in flight, the
+// connection keeps a tcp.Rest, and the machine serves another one. TCPConn.lock brings
+// it back; whoever locks TCPConn.mu without that must not touch tc. Options are shared
+// with other connections until they are changed; channels, deadlines and addresses are
+// made when they are needed. Read on a connection that rests leaves it so.
+//
 // # Locks
 //
 // In this order; an arrow means that the right one may be taken while the left one
