@@ -22,6 +22,7 @@ import (
 	"github.com/netduet/netduet/netif/packet"
 	"github.com/netduet/netduet/netif/tap"
 	"github.com/netduet/netduet/sockopt"
+	"github.com/netduet/netduet/tcp"
 )
 
 // The stack against the kernel's sockets over a path that loses and reorders: two
@@ -126,11 +127,12 @@ func captured(t *testing.T, dev netif.Device) (d netif.Device, file string) {
 	return c, file
 }
 
-func newImpairedStack(t *testing.T, dev netif.Device) *direct.Stack {
+func newImpairedStack(t *testing.T, dev netif.Device, cfg tcp.Config) *direct.Stack {
 	t.Helper()
 	s, err := direct.New(&direct.Config{
 		Interfaces: []direct.Interface{{Device: dev, Addrs: []netip.Prefix{netip.MustParsePrefix(directAddr + "/24")}}},
 		Logger:     slog.New(slog.DiscardHandler),
+		TCP:        cfg,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +219,7 @@ func TestKernelImpaired(t *testing.T) {
 			down.Seed, up.Seed = uint64(2*i+1), uint64(2*i+2)
 			dev, _ := captured(t, impairedPath(t, name, down, up))
 			defer netns.DelAddr(name+"k", netip.MustParsePrefix(kernelAddr+"/24"))
-			s := newImpairedStack(t, dev)
+			s := newImpairedStack(t, dev, tcp.Config{})
 			defer s.Close()
 			begin := time.Now()
 			ours, theirs := connectKernel(t, s, i%2 == 0)
@@ -297,7 +299,8 @@ func cleanPath(t *testing.T, name string, size int) (file string, infos [2]strin
 	path := netif.Impairment{Delay: 50 * time.Millisecond, QueuePackets: 1 << 16}
 	dev, file := captured(t, impairedPath(t, name, path, path))
 	defer netns.DelAddr(name+"k", netip.MustParsePrefix(kernelAddr+"/24"))
-	s := newImpairedStack(t, dev)
+	// A tap holds a thousand frames: windows below that, or the path is not clean.
+	s := newImpairedStack(t, dev, tcp.Config{SendBuffer: 512 << 10, ReceiveBuffer: 512 << 10})
 	ours, theirs := connectKernel(t, s, true)
 	infos = bothWays(t, ours, theirs, size)
 	ours.Close()
