@@ -119,11 +119,20 @@ func (q *queue) vacate(root context.Context) bool {
 	}
 }
 
-// takeVacant gives a vacant queue back to run. l.mu is held.
-func (l *lead) takeVacant(q *queue) {
-	if l.state == leadVacant {
-		l.giveBack(q)
+// reclaim gives a vacant queue back to run, and reports whether it was vacant.
+func (l *lead) reclaim(q *queue) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.takeVacant(q)
+}
+
+// takeVacant is reclaim for those who hold l.mu.
+func (l *lead) takeVacant(q *queue) bool {
+	if l.state != leadVacant {
+		return false
 	}
+	l.giveBack(q)
+	return true
 }
 
 // giveBack gives the queue back to run. l.mu is held.
@@ -141,9 +150,7 @@ func (s *Stack) recall() {
 	}
 	for _, p := range s.devices {
 		for _, q := range p.queues {
-			q.lead.mu.Lock()
-			q.lead.takeVacant(q)
-			q.lead.mu.Unlock()
+			q.lead.reclaim(q)
 		}
 	}
 }

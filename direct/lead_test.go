@@ -78,6 +78,66 @@ func TestLeaderIsInterrupted(t *testing.T) {
 	}
 }
 
+// abandon has the reader of far lead its queue and go on to something that takes until
+// leave is called: the queue is vacant.
+func abandon(t *testing.T, p pair, near, far net.Conn) (leave func()) {
+	t.Helper()
+	converse(t, p, near, far)
+	far.SetReadDeadline(time.Now())
+	synctest.Wait()
+	far.SetReadDeadline(time.Time{})
+	p.b.devices[1].queues[0].rx.shun = 0
+	busy := make(chan struct{})
+	go func() {
+		buf := make([]byte, 100)
+		for range leadRounds + 5 {
+			far.Read(buf)
+			far.Write(buf[:1])
+		}
+		<-busy
+	}()
+	one := make([]byte, 1)
+	for range leadRounds + 5 {
+		synctest.Wait()
+		near.Write(one)
+		if _, err := near.Read(one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+	if state, _ := lookAt(p); state != leadVacant {
+		t.Fatalf("the queue is not vacant: state %d", state)
+	}
+	return func() { close(busy) }
+}
+
+// What a timer waits for may lie in a vacant queue, and then nothing is sent again.
+func TestTimerLooksIntoVacantQueue(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		p, near, far := benchPair(t, netif.WireConfig{})
+		defer p.close(t)
+		leave := abandon(t, p, near, far)
+		c := far.(*TCPConn)
+		p.a.recall()                  // near is not in Read either
+		far.Write(make([]byte, 5000)) // is acknowledged into the queue
+		synctest.Wait()
+		c.mu.Lock()
+		due := c.deadline()
+		c.mu.Unlock()
+		c.expired(due)
+		if state, _ := lookAt(p); state != leadRun {
+			t.Errorf("the queue is still vacant: state %d", state)
+		}
+		synctest.Wait()
+		if info := c.Info(); info.Retransmits > 0 || info.Unacked > 0 {
+			t.Errorf("%d segments were sent again, %d bytes are in flight", info.Retransmits, info.Unacked)
+		}
+		leave()
+		near.Close()
+		far.Close()
+	})
+}
+
 // While nobody polls, because the reader does something else, others wait for two
 // ticks at most; and not at all for those who wait for the device themselves.
 func TestVacantQueueIsTakenOver(t *testing.T) {
@@ -89,33 +149,7 @@ func TestVacantQueueIsTakenOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		converse(t, p, near, far)
-		// The reader's goroutine goes on to something that takes long.
-		far.SetReadDeadline(time.Now())
-		synctest.Wait()
-		far.SetReadDeadline(time.Time{})
-		p.b.devices[1].queues[0].rx.shun = 0
-		busy := make(chan struct{})
-		go func() {
-			buf := make([]byte, 100)
-			for range leadRounds + 5 {
-				far.Read(buf)
-				far.Write(buf[:1])
-			}
-			<-busy
-		}()
-		one := make([]byte, 1)
-		for range leadRounds + 5 {
-			synctest.Wait()
-			near.Write(one)
-			if _, err := near.Read(one); err != nil {
-				t.Fatal(err)
-			}
-		}
-		synctest.Wait()
-		if state, _ := lookAt(p); state != leadVacant {
-			t.Fatalf("the queue is not vacant: state %d", state)
-		}
+		leave := abandon(t, p, near, far)
 		start := time.Now()
 		c, err := p.a.DialContext(background, "tcp", "10.0.0.2:8")
 		if err != nil {
@@ -128,7 +162,7 @@ func TestVacantQueueIsTakenOver(t *testing.T) {
 			t.Errorf("the queue is nobody's: state %d", state)
 		}
 		c.Close()
-		close(busy)
+		leave()
 		near.Close()
 		far.Close()
 	})

@@ -162,6 +162,12 @@ func (c *TCPConn) expired(now clock.Time) {
 	c.timer.armed = 0
 	now = c.at(now)
 	if c.deadline() <= now {
+		if q := c.leads; q != nil && q.lead.reclaim(q) {
+			// What it waits for may lie in the queue that nobody polled: look first, or a
+			// probe is sent for nothing.
+			c.timer.want(now.Add(leadTick))
+			return
+		}
 		c.awake()
 		c.tc.Timeout(now)
 		c.drive(now, tcp.OutputAll)
