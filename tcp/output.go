@@ -274,7 +274,11 @@ func (c *Conn) outputProbe(now clock.Time, b *Batch) {
 	if c.probeOwed && !b.full() {
 		c.probeOwed = false
 		c.stats.probesOut++
+		owed := c.AckOwed()
 		c.emit(now, b, c.sndUna.Add(-1), 0, 0)
+		// The peer does not take its acknowledgement: a probe of the peer's own, to which
+		// this would be the answer, needs one.
+		c.ackNow = owed
 	}
 }
 

@@ -397,6 +397,20 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// Two ends that probe each other at once both get an answer: a probe is none, since its
+// number is not acceptable (RFC 1122, section 4.2.3.6).
+func TestKeepAliveCrossing(t *testing.T) {
+	cfg := plain()
+	cfg.KeepAlive = KeepAlive{Enable: true, Idle: 10 * time.Second, Interval: 2 * time.Second, Count: 3}
+	w := established(t, cfg)
+	w.advance(9 * time.Second)
+	w.mode = OutputHoldAcks // as a driver that still has frames at hand
+	w.recv(". 0:0 ack 1 win 100")
+	w.mode = OutputAll
+	w.advance(time.Second)
+	w.expect(". 0:0 ack 1", ". 1:1 ack 1")
+}
+
 // With a buffer that waits, data in order goes there, past the receive buffer, and
 // the window does not shrink for it.
 func TestInputInto(t *testing.T) {
