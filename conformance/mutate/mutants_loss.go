@@ -4,7 +4,7 @@ package main
 func lossMutants() []mutant {
 	return []mutant{
 		{"loss: the fast retransmission waits for a fourth duplicate",
-			"dupThresh = 3", "dupThresh = 4"},
+			"c.recovery < recoveryFast && c.sackedOut >= int(c.reordering)", "c.recovery < recoveryFast && c.sackedOut > int(c.reordering)"},
 		{"loss: a duplicate ACK lets nothing new leave",
 			"\tbefore := c.sackedOut\n\tc.sackedOut++\n", "\tbefore := c.sackedOut\n"},
 		{"loss: a partial acknowledgement is taken for the last",
