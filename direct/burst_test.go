@@ -3,6 +3,7 @@ package direct
 import (
 	"bytes"
 	"net/netip"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,6 +176,28 @@ func TestCloseWithDataInABlockedRead(t *testing.T) {
 		c.Close()
 		if r := <-done; r.n != 100 || r.err != nil {
 			t.Errorf("Read: %d, %v", r.n, r.err)
+		}
+	})
+}
+
+// What a blocked reader answers carries the ACK, also when that is owed at once, as at
+// the beginning of a connection.
+func TestAnswerCarriesTheFirstACK(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the reader runs when the receiver yields
+	bubble(t, "", func(t *testing.T) {
+		s, c := acceptRaw(t, nil)
+		defer s.Close()
+		go func() {
+			buf := make([]byte, 100)
+			n, _ := c.Read(buf)
+			c.Write(buf[:n])
+		}()
+		synctest.Wait()
+		time.Sleep(10 * time.Second) // after a pause, ACKs are not put off
+		c.send(0, patterned(0, 100))
+		pollDry(s)
+		if segs := c.peer.segments(); len(segs) != 1 || segs[0].Ack != c.snd || len(segs[0].Payload) != 100 {
+			t.Errorf("%d segments, want one with the answer and the ACK: %+v", len(segs), segs)
 		}
 	})
 }

@@ -441,7 +441,10 @@ func (c *TCPConn) drained() {
 	switch {
 	case !c.tc.AckOwed():
 		c.arm(c.latest) // it may be time for a rest from now on
-	case c.held != heldNot:
+	case c.held == heldNow:
+		// The receiver looks at it at the end of its round. What the application answers
+		// until then carries the ACK.
+	case c.held == heldOn:
 		c.drive(c.latest, tcp.OutputHoldBulk)
 	default:
 		c.drive(c.latest, tcp.OutputAll)
