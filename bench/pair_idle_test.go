@@ -23,33 +23,25 @@ const pairPorts = 20000
 // idle, what a goroutine adds that is blocked in Read, and what opening and closing
 // cost. With -idle 1000000 it is the row idle-million.
 func BenchmarkPairIdle(b *testing.B) {
-	for _, engine := range []string{"direct", "gvisor"} {
-		b.Run(engine, func(b *testing.B) {
-			n := *idlePairs
-			if engine == "gvisor" {
-				n = min(n, pairPorts) // it would take gigabytes for what is known
-			}
-			for b.Loop() {
-				pairIdle(b, pairEngines()[engine], n)
-			}
-		})
-	}
+	b.Run("direct", func(b *testing.B) {
+		for b.Loop() {
+			pairIdle(b, overWire(openDirect, netif.WireConfig{}), *idlePairs)
+		}
+	})
+	b.Run("gvisor", func(b *testing.B) {
+		for b.Loop() {
+			// More would take gigabytes for what is known.
+			pairIdle(b, overWire(openGvisor, netif.WireConfig{}), min(*idlePairs, pairPorts))
+		}
+	})
 }
 
-func pairIdle(b *testing.B, open engineOf, n int) {
-	one, two, err := netif.NewWire(netif.WireConfig{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	near, err := open(one, pairPrefix(1))
+func pairIdle(b *testing.B, open func() (near, far listenDialer, err error), n int) {
+	near, far, err := open()
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer near.Close()
-	far, err := open(two, pairPrefix(2))
-	if err != nil {
-		b.Fatal(err)
-	}
 	defer far.Close()
 
 	before, start := footprint(), time.Now()
