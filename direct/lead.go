@@ -33,7 +33,7 @@ type lead struct {
 	asleep bool // run has stopped looking, and wants to be woken when the leader leaves
 	ending bool // run wants the queue back for good
 
-	// See context.
+	// See enter.
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -75,7 +75,7 @@ func (q *queue) vacate(root context.Context) bool {
 		return false
 	}
 	c.mu.Lock()
-	if c.readable.ch != nil || c.left || c.closed {
+	if c.readable.waiting() || c.left || c.closed {
 		c.mu.Unlock()
 		return false
 	}
@@ -155,19 +155,6 @@ func (s *Stack) recall() {
 	}
 }
 
-// context is what a leader waits for frames under. Whoever cancels it ends the wait.
-func (l *lead) context() context.Context {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ctx == nil || l.ctx.Err() != nil {
-		l.ctx, l.cancel = context.WithCancel(context.Background())
-		if l.ending {
-			l.cancel()
-		}
-	}
-	return l.ctx
-}
-
 // wakeReader wakes the goroutine that waits in Read, wherever it does. c.mu is held.
 func (c *TCPConn) wakeReader() {
 	c.readable.wake()
@@ -183,25 +170,27 @@ func (c *TCPConn) wakeReader() {
 // waitOrLead waits until there is something to read, and polls the queue meanwhile if
 // that was left to us. c.mu is held, and released meanwhile.
 func (c *TCPConn) waitOrLead() {
-	q := c.leads
-	if q == nil || c.readDeadline != nil && !c.readDeadline.None() || !q.lead.enter() {
+	q, ctx := c.leads, context.Context(nil)
+	if q != nil && (c.readDeadline == nil || c.readDeadline.None()) {
+		ctx = q.lead.enter()
+	}
+	if ctx == nil {
 		c.leads = nil
 		c.wait(&c.readable, c.readDeadline)
 		return
 	}
 	rx := &q.rx
-	ch := c.readable.prepare(c.st)
+	c.readable.look(c.st)
 	stay := true
-	for stay && c.readable.ch != nil {
+	for stay && c.readable.waiting() {
 		var err error
 		if rx.dry {
-			ctx := q.lead.context()
 			c.parked = true
 			c.unlock()
 			err = q.q.Wait(ctx)
 			c.mu.Lock()
 			c.parked = false
-			if c.readable.ch == nil {
+			if !c.readable.waiting() {
 				// It was not a frame that woke us. Those who do that may do it often, as
 				// net/http does to end its reading ahead.
 				rx.shun, stay = leadShun, false
@@ -218,24 +207,28 @@ func (c *TCPConn) waitOrLead() {
 	if !q.lead.leave(q, stay && rx.dry) {
 		c.leads = nil
 	}
-	if c.readable.ch != nil { // the queue is run's, and we wait like everybody
-		c.unlock()
-		<-ch
-		c.mu.Lock()
+	if c.readable.waiting() { // the queue is run's, and we wait like everybody
+		c.wait(&c.readable, nil)
 	}
-	c.readable.done(c.st, ch)
 }
 
-// enter makes a vacant queue the caller's.
-func (l *lead) enter() bool {
+// enter makes a vacant queue the caller's, and returns what to wait for frames under:
+// whoever cancels it ends the wait. It returns nil if the queue is not vacant.
+func (l *lead) enter() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != leadVacant {
-		return false
+		return nil
 	}
 	l.state = leadReader
 	l.visits++
-	return true
+	if l.ctx == nil || l.ctx.Err() != nil {
+		l.ctx, l.cancel = context.WithCancel(context.Background())
+		if l.ending {
+			l.cancel()
+		}
+	}
+	return l.ctx
 }
 
 // leave ends that. With stay the queue is left vacant for our return, if run looks

@@ -152,9 +152,9 @@ func (rx *receiver) drive() {
 	for _, c := range rx.touched {
 		c.lock()
 		c.touched = false
-		waiting := c.readable.ch != nil
+		waiting := c.readable.waiting()
 		c.drive(rx.now, tcp.OutputHoldAcks)
-		rx.note(c, waiting && c.readable.ch == nil)
+		rx.note(c, waiting && !c.readable.waiting())
 		if c.tc.AckOwed() {
 			owing = append(owing, c)
 			c.held = max(c.held, heldNow)

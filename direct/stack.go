@@ -61,9 +61,10 @@ type Stack struct {
 
 	polling sync.Mutex // Poll is running; no lock is held when it is taken
 
-	batches sync.Pool // *txBatch
-	cores   sync.Pool // *tcp.Conn; see TCPConn.lock
-	waiters sync.Pool // chan struct{}; see waiter
+	batches sync.Pool     // *txBatch
+	cores   sync.Pool     // *tcp.Conn; see TCPConn.lock
+	waiters sync.Pool     // chan struct{}; see waiter
+	looking chan struct{} // stands for that of a waiter who only looks; nobody sends to it
 	// netOptions are those of connections that nobody has changed; never written.
 	netOptions *tcpOptions
 	outgoing   sync.Pool // *outgoing
@@ -89,6 +90,7 @@ func New(cfg *Config) (*Stack, error) {
 		mem:        newMemory(cfg.MemoryLimit),
 		local:      make(map[netip.Addr]int),
 		closing:    make(chan struct{}),
+		looking:    make(chan struct{}),
 		closed:     make(chan struct{}),
 		errorLimit: rateLimit{interval: errorInterval, burst: errorBurst},
 		netOptions: netOptions(),

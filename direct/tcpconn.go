@@ -198,7 +198,7 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		return
 	}
 	tb := c.st.getBatch()
-	for {
+	for more := true; more; {
 		c.way.ip = c.options().ip
 		c.tc.Output(now, tb.segs, mode)
 		if len(tb.segs.Segments) == 0 {
@@ -219,6 +219,7 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		}
 		c.tc.Sent(now)
 		c.sending = false
+		more = tb.segs.Full() || c.again
 		tb.reset(c.st)
 		if c.again {
 			// What others left may not be held back.
@@ -246,6 +247,7 @@ func (c *TCPConn) resumed(tb *txBatch) {
 	now := c.at(c.st.clk.Now())
 	c.tc.Sent(now)
 	c.sending = false
+	tb.reset(c.st)
 	c.st.putBatch(tb)
 	c.drive(now, tcp.OutputAll)
 }

@@ -110,6 +110,7 @@ func (h *halfOpen) synAck(now clock.Time) {
 		st.send(now, &h.path, o, n, nil, &opt)
 		st.putOutgoing(o)
 	}
+	tb.reset(st)
 	st.putBatch(tb)
 }
 

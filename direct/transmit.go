@@ -43,12 +43,12 @@ func (s *Stack) getBatch() *txBatch {
 	return &txBatch{segs: tcp.NewBatch(headroom), frames: make([]netif.Frame, 0, tcp.BatchSegments)}
 }
 
-func (s *Stack) putBatch(tb *txBatch) {
-	tb.reset(s)
-	s.batches.Put(tb)
-}
+// putBatch takes a batch back that is as after reset.
+func (s *Stack) putBatch(tb *txBatch) { s.batches.Put(tb) }
 
+// reset forgets what was sent.
 func (tb *txBatch) reset(s *Stack) {
+	tb.segs.Reset()
 	clear(tb.frames)
 	clear(tb.frags)
 	for i, f := range tb.flat {

@@ -53,7 +53,8 @@ func (t *turn) release() {
 
 // waiter is where the one holder of a turn waits for an event. It is guarded by the
 // lock of what it belongs to, and has a channel, one of the stack's, only while
-// somebody waits.
+// somebody waits on it. Who looks for the event otherwise, as a Read that polls the
+// device, has wake note it.
 type waiter struct{ ch chan struct{} }
 
 // prepare returns the channel that the next wake sends to. The lock is held.
@@ -65,6 +66,12 @@ func (w *waiter) prepare(s *Stack) chan struct{} {
 	w.ch = ch
 	return ch
 }
+
+// look has waiting report whether the next wake has come. The lock is held.
+func (w *waiter) look(s *Stack) { w.ch = s.looking }
+
+// waiting reports whether somebody waits who was not woken yet. The lock is held.
+func (w *waiter) waiting() bool { return w.ch != nil }
 
 // done follows every prepare, when the waiting is over for whatever reason. The lock
 // is held.
@@ -82,10 +89,10 @@ func (w *waiter) done(s *Stack, ch chan struct{}) {
 
 // wake wakes who waits, if somebody does. The lock is held.
 func (w *waiter) wake() {
-	if w.ch != nil {
+	if cap(w.ch) > 0 { // somebody waits, and does not only look
 		w.ch <- struct{}{} // there is room: a channel gets one for each prepare
-		w.ch = nil
 	}
+	w.ch = nil
 }
 
 // gate counts who is inside and can be shut: nobody enters from then on, and

@@ -46,7 +46,7 @@ func newPort(info Info, queues, ring int) *Port {
 	p := &Port{info: info, done: make(chan struct{})}
 	p.in = newInbound(info, queues, ring)
 	for i := range p.in.rings {
-		p.queues = append(p.queues, &portQueue{p, &p.in.rings[i]})
+		p.queues = append(p.queues, &portQueue{port: p, ring: &p.in.rings[i]})
 	}
 	return p
 }
@@ -68,15 +68,26 @@ func (p *Port) Close() error {
 		return net.ErrClosed
 	}
 	close(p.done)
+	for _, q := range p.queues {
+		q.(*portQueue).end()
+	}
 	p.in.wakeWriters()
 	p.fabric.portClosed(p)
 	return nil
 }
 
 // portQueue is one queue of a port.
+//
+// Wait looks at one channel only, which is half the price of a select: the end of
+// the port and that of the context leave a token there as a frame does.
 type portQueue struct {
 	port *Port
 	ring *ring
+
+	done <-chan struct{} // of the context whose end wakes Wait; the reader's alone
+	mu   sync.Mutex
+	stop func() bool // forgets that context
+	over bool        // no other one is to be watched
 }
 
 // Read implements Queue.
@@ -103,17 +114,42 @@ func (q *portQueue) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if ctx.Done() != q.done {
+		q.watch(ctx)
+	}
 	if q.ring.ready() {
 		return nil
 	}
-	select {
-	case <-q.ring.wake:
-		return nil
-	case <-q.port.done:
+	<-q.ring.wake
+	if q.port.closed.Load() {
 		return net.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return ctx.Err()
+}
+
+// watch has the end of ctx wake Wait. It stays so for as long as the reader comes with
+// the same context.
+func (q *portQueue) watch(ctx context.Context) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stop != nil {
+		q.stop()
+		q.stop = nil
+	}
+	if q.done = ctx.Done(); q.done != nil && !q.over {
+		q.stop = context.AfterFunc(ctx, q.ring.token)
+	}
+}
+
+// end wakes Wait for good, because the port is closed.
+func (q *portQueue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.over = true
+	if q.stop != nil {
+		q.stop()
+	}
+	q.ring.token()
 }
 
 // Write implements Queue.
@@ -262,6 +298,9 @@ func (in *inbound) carries(f *Frame) (ok, large bool) {
 // rings. It returns how many of them could not be carried; their places are free
 // again.
 func (in *inbound) deliver(frames []Frame) (bad int) {
+	if len(frames) == 1 {
+		return in.deliverOne(&frames[0])
+	}
 	var small, large [chunk]*Buf
 	var kinds [chunk]uint8
 	ns, nl := 0, 0
@@ -296,15 +335,9 @@ func (in *inbound) deliver(frames []Frame) (bad int) {
 			b = large[nl]
 			nl++
 		}
-		f := &frames[i]
-		b.Data = b.Store()[:0]
-		for _, part := range f.Fragments {
-			b.Data = append(b.Data, part...)
-		}
-		b.Meta = f.Meta
-		b.Meta.Flags &= NeedsChecksum // the sender can vouch for nothing else
+		b.load(&frames[i])
 		if len(in.rings) > 1 {
-			to := int(flowHash(in.info.Link, b.Data) % uint32(len(in.rings)))
+			to := in.steer(b)
 			if to != target && n > 0 {
 				in.rings[target].push(run[:n])
 				n = 0
@@ -321,6 +354,43 @@ func (in *inbound) deliver(frames []Frame) (bad int) {
 		in.free(bad)
 	}
 	return bad
+}
+
+// deliverOne is deliver for a single frame, as conversations have it, without the
+// scratch space for many.
+func (in *inbound) deliverOne(f *Frame) (bad int) {
+	ok, large := in.carries(f)
+	if !ok {
+		in.free(1)
+		return 1
+	}
+	pool, one := in.small, [1]*Buf{}
+	if large {
+		pool = in.large
+	}
+	pool.GetBatch(one[:])
+	one[0].load(f)
+	to := 0
+	if len(in.rings) > 1 {
+		to = in.steer(one[0])
+	}
+	in.rings[to].push(one[:])
+	return 0
+}
+
+// load copies a frame into b.
+func (b *Buf) load(f *Frame) {
+	b.Data = b.Store()[:0]
+	for _, part := range f.Fragments {
+		b.Data = append(b.Data, part...)
+	}
+	b.Meta = f.Meta
+	b.Meta.Flags &= NeedsChecksum // the sender can vouch for nothing else
+}
+
+// steer chooses the ring for a frame.
+func (in *inbound) steer(b *Buf) int {
+	return int(flowHash(in.info.Link, b.Data) % uint32(len(in.rings)))
 }
 
 // ring is a bounded queue of frames with one reader. It has a slot for every
@@ -344,10 +414,15 @@ func (r *ring) push(bufs []*Buf) {
 	r.waiting = false
 	r.mu.Unlock()
 	if wake {
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
+		r.token()
+	}
+}
+
+// token wakes who waits, or who will.
+func (r *ring) token() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
 	}
 }
 

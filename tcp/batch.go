@@ -45,12 +45,19 @@ func NewBatch(headroom int) *Batch {
 	return &Batch{headroom: min(max(headroom, 0), MaxHeadroom)}
 }
 
+// Reset forgets the segments, and with them the memory that they point to.
+func (b *Batch) Reset() { b.reset() }
+
 func (b *Batch) reset() {
 	for i := range b.Segments {
 		clear(b.Segments[i].Payload) // keep no chunk alive
 	}
 	b.Segments = b.store[:0]
 }
+
+// Full reports whether the last Output ended because there was no room for more; if
+// not, the next one has nothing until something happens.
+func (b *Batch) Full() bool { return b.full() }
 
 func (b *Batch) full() bool { return len(b.Segments) == BatchSegments }
 
