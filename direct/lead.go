@@ -7,15 +7,16 @@ import (
 )
 
 // Waking a goroutine on a machine with an idle processor wakes that as well, which
-// costs more than all of the protocol. Where questions come one by one on one
-// connection, each answered before the next, the goroutine that waits in Read
-// therefore polls the device itself: the leader. Nobody polls while it handles what
-// it read; the queue's own goroutine looks now and then whether it comes back, and
-// takes over when it does not, or when anything else happens on the queue.
+// costs more than all of the protocol. Where one connection has a queue to itself, with
+// questions that come one by one or with a stream, the goroutine that waits in Read
+// therefore polls the device itself: the leader. What it reads is still in its
+// processor's cache, and goes to its own buffer. Nobody polls while it handles what it
+// read; the queue's own goroutine looks now and then whether it comes back, and takes
+// over when it does not, or when anything else happens on the queue.
 
 const (
-	// leadRounds is after how many rounds with one frame for one connection its reader
-	// becomes the leader.
+	// leadRounds is after how many rounds with frames for one connection alone its
+	// reader becomes the leader.
 	leadRounds = 32
 	// leadTick is how often the queue's goroutine looks. A queue is without anybody
 	// who polls it for two of them at most.
@@ -48,22 +49,24 @@ const (
 	leadReader                  // a Read does
 )
 
-// note keeps count of rounds that look like a conversation on one connection alone:
-// one frame, which woke the reader of c.
+// note keeps count of rounds in which all frames were for one connection and woke its
+// reader: c's. Rounds with data for a reader that is still busy with what came before
+// do not count, and end nothing.
 func (rx *receiver) note(c *TCPConn, woken bool) {
+	alone := rx.mine == rx.frames
 	switch {
-	case rx.frames != 1 || !woken:
-		rx.solo, rx.soloist = 0, nil
-	case c != rx.soloist:
-		rx.solo, rx.soloist = 1, c
-	default:
+	case alone && woken && c == rx.soloist:
 		rx.solo++
+	case alone && woken:
+		rx.solo, rx.soloist = 1, c
+	case alone && c != nil && c == rx.soloist && c.tc.ReadableBytes() > 0:
+	default:
+		rx.solo, rx.soloist = 0, nil
 	}
 }
 
-// vacate leaves the queue to the reader of the connection that all frames are for, if
-// that is awake. It returns once the queue is run's again, and reports whether it was
-// left at all.
+// vacate leaves the queue to the reader of the connection that all frames are for. It
+// returns once the queue is run's again, and reports whether it was left at all.
 func (q *queue) vacate(root context.Context) bool {
 	rx, l := &q.rx, &q.lead
 	if rx.shun > 0 {
@@ -75,7 +78,7 @@ func (q *queue) vacate(root context.Context) bool {
 		return false
 	}
 	c.mu.Lock()
-	if c.readable.waiting() || c.left || c.closed {
+	if c.left || c.closed || c.tc == nil {
 		c.mu.Unlock()
 		return false
 	}
@@ -84,6 +87,7 @@ func (q *queue) vacate(root context.Context) bool {
 	l.mu.Unlock()
 	q.port.st.vacant.Add(1)
 	c.leads = q
+	c.wakeReader() // if it waits already it comes again, and waits as the leader
 	c.mu.Unlock()
 
 	tick := time.NewTimer(leadTick)
@@ -181,6 +185,7 @@ func (c *TCPConn) waitOrLead() {
 	}
 	rx := &q.rx
 	c.readable.look(c.st)
+	rx.led = c
 	stay := true
 	for stay && c.readable.waiting() {
 		var err error
@@ -204,7 +209,13 @@ func (c *TCPConn) waitOrLead() {
 		c.mu.Lock()
 		stay = err == nil && (rx.frames == 0 || rx.solo > 0 && rx.soloist == c)
 	}
-	if !q.lead.leave(q, stay && rx.dry) {
+	rx.led = nil
+	if len(rx.held) > 0 {
+		c.unlock()
+		rx.flush()
+		c.mu.Lock()
+	}
+	if !q.lead.leave(q, stay) {
 		c.leads = nil
 	}
 	if c.readable.waiting() { // the queue is run's, and we wait like everybody
@@ -242,4 +253,11 @@ func (l *lead) leave(q *queue, stay bool) bool {
 	}
 	l.giveBack(q)
 	return false
+}
+
+// sated reports whether the reader that polls has all that its buffer can hold.
+func (c *TCPConn) sated() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.into) == 0
 }

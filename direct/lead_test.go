@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"os"
@@ -210,5 +211,47 @@ func TestLeaderDeadline(t *testing.T) {
 		near.Close()
 		far.Close()
 		p.close(t)
+	})
+}
+
+// The reader of a stream leads as well: what it reads goes to its buffer, it
+// acknowledges, and when it stops reading its queue is run's again.
+func TestLeaderOfAStream(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		p, near, far := benchPair(t, netif.WireConfig{Offloads: netif.TxChecksum | netif.TxTSO4})
+		defer p.close(t)
+		defer near.Close()
+		defer far.Close()
+		const size = 32 << 20
+		go func() {
+			for at := 0; at < size; at += 1 << 16 {
+				near.Write(patterned(at, 1<<16))
+			}
+		}()
+		led, buf := 0, make([]byte, 1<<17)
+		for at := 0; at < size; {
+			n, err := far.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(buf[:n], patterned(at, n)) {
+				t.Fatalf("wrong bytes behind byte %d", at)
+			}
+			at += n
+			if state, _ := lookAt(p); state == leadVacant {
+				led++
+			}
+		}
+		if led == 0 {
+			t.Error("the reader never led")
+		}
+		time.Sleep(2 * leadTick)
+		synctest.Wait()
+		if state, _ := lookAt(p); state != leadRun {
+			t.Errorf("the queue is nobody's: state %d", state)
+		}
+		if info := near.(*TCPConn).Info(); info.Retransmits > 0 || info.Unacked > 0 {
+			t.Errorf("%d segments were sent again, %d bytes are in flight", info.Retransmits, info.Unacked)
+		}
 	})
 }

@@ -21,6 +21,10 @@ const (
 	// answered, nor timers of a single-threaded machine from running.
 	rxBatch  = 64
 	rxRounds = 4
+	// ledBatch is the same of a reader that polls: it takes not much more than it has
+	// room for, as the rest would be copied once more. It is not one frame, since a Read
+	// that is not filled tells that the queue is dry.
+	ledBatch = 2
 
 	// heldRounds is for how many rounds the ACKs of a burst are held back at most
 	// while the queue is not empty.
@@ -61,11 +65,14 @@ type receiver struct {
 
 	busy int // rounds for which yield does nothing
 
+	led *TCPConn // whose reader polls: nobody else waits for what it reads
+
 	// What vacate goes by: of the last round …
 	dry    bool // what poll returned
 	frames uint64
+	mine   uint64 // of these, how many were for connections
 	// … and of those before.
-	solo    int      // rounds in a row with one frame, which woke the same reader: …
+	solo    int      // rounds in a row whose frames woke the same reader: …
 	soloist *TCPConn // … this one's
 	shun    int      // rounds for which the queue is not left to a reader
 
@@ -107,20 +114,27 @@ func (q *queue) fail(err error) {
 // what was touched. It reports false when it is to be called again before the queue
 // is waited for, because there may be more, or ACKs wait for what there may be.
 func (rx *receiver) poll(now clock.Time) (dry bool, err error) {
-	rx.now = now
+	rx.now, rx.mine = now, 0
 	var frames, bytes uint64
-	for range rxRounds {
+	bufs, rounds := rx.bufs[:], rxRounds
+	if rx.led != nil {
+		bufs, rounds = rx.bufs[:ledBatch], rxBatch
+	}
+	for range rounds {
 		var n int
-		n, err = rx.q.q.Read(rx.bufs[:])
-		for i, b := range rx.bufs[:n] {
+		n, err = rx.q.q.Read(bufs)
+		for i, b := range bufs[:n] {
 			bytes += uint64(len(b.Data))
 			rx.frame(b)
 			b.Release()
-			rx.bufs[i] = nil
+			bufs[i] = nil
 		}
 		frames += uint64(n)
-		if n < len(rx.bufs) {
+		if n < len(bufs) {
 			dry = true
+			break
+		}
+		if rx.led != nil && rx.led.sated() {
 			break
 		}
 	}
@@ -196,6 +210,9 @@ const (
 // go straight to their buffers. Where others keep the processors busy, so that our
 // turn comes late, it is left out for a while.
 func (rx *receiver) yield() {
+	if rx.led != nil {
+		return
+	}
 	if rx.busy > 0 {
 		rx.busy--
 		return
@@ -224,6 +241,7 @@ func (rx *receiver) flush() {
 
 // touch notes that c is to be driven at the end of the round. c.mu is held.
 func (rx *receiver) touch(c *TCPConn) {
+	rx.mine++
 	if !c.touched {
 		c.touched = true
 		rx.touched = append(rx.touched, c)
