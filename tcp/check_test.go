@@ -171,8 +171,15 @@ func (b *recvBuffer) check() error {
 	if b.nxt.Less(b.base) || b.off < 0 || b.off >= ChunkSize {
 		return fmt.Errorf("receive buffer: base %d, next %d, offset %d", b.base, b.nxt, b.off)
 	}
-	if len(b.runs) > maxHoles+1 {
-		return fmt.Errorf("%d runs", len(b.runs))
+	ahead := 0
+	for _, r := range b.runs {
+		ahead += r.right.Sub(r.left)
+	}
+	if n := len(b.runs); n > maxHoles+1 && ahead < (n-1)*worthHole || n > mostHoles {
+		return fmt.Errorf("%d runs", n)
+	}
+	if ahead != b.ahead {
+		return fmt.Errorf("%d bytes are out of order, counted %d", ahead, b.ahead)
 	}
 	have := func(left, right Seq) error {
 		for at := b.off + left.Sub(b.base); at < b.off+right.Sub(b.base); at += ChunkSize - at%ChunkSize {

@@ -47,7 +47,8 @@ func (c *Conn) fillSACK(o *Options) {
 // overlap is the part of [left, right) that a run holds already, for the report of
 // a duplicate that is itself out of order (RFC 2883, section 4.2).
 func (b *recvBuffer) overlap(left, right Seq) (Seq, Seq) {
-	for _, r := range b.runs {
+	for i := b.find(left); i < len(b.runs) && b.runs[i].left.Less(right); i++ {
+		r := b.runs[i]
 		if l, e := maxSeq(left, r.left), minSeq(right, r.right); l.Less(e) {
 			return l, e
 		}

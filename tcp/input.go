@@ -370,7 +370,7 @@ func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
 func (c *Conn) takeFIN(now clock.Time) {
 	c.finTaken = true
 	c.rcvNxt = c.rcvNxt.Add(1)
-	c.rcvBuf.runs, c.rcvBuf.nrecent = nil, 0
+	c.rcvBuf.forget()
 	c.ack.owed = true
 	c.events |= EventReadable
 	switch c.state {

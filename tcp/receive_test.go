@@ -358,6 +358,54 @@ func TestManyHoles(t *testing.T) {
 	w.read(1, 4000)
 }
 
+// Holes between full segments are kept in thousands: a window of which every second
+// segment is lost needs one repetition of each, and no timeout. Crumbs are not worth it.
+func TestManyLargeHoles(t *testing.T) {
+	for size, want := range map[int]int{1448: mostHoles, 536: mostHoles, worthHole - 1: maxHoles, 1: maxHoles} {
+		b := recvBuffer{mem: heap{}}
+		for i := range mostHoles + 10 {
+			b.insert(Seq((2*i+1)*size), stream(0, size))
+		}
+		if err := b.check(); err != nil || len(b.runs) != want {
+			t.Errorf("runs of %d bytes: %d, want %d; %v", size, len(b.runs), want, err)
+		}
+		for i := range mostHoles + 10 {
+			b.insert(b.nxt, stream(0, min(size, Seq((2*i+1)*size).Sub(b.nxt))))
+			b.discard(b.buffered())
+			if i%1000 == 0 {
+				if err := b.check(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if b.ahead != 0 || len(b.runs) != 0 {
+			t.Errorf("runs of %d bytes: %d and %d bytes are left", size, len(b.runs), b.ahead)
+		}
+	}
+}
+
+// What came first stays, whatever the peer sends for the same numbers later.
+func TestFirstBytesStay(t *testing.T) {
+	w := established(t, plain())
+	send := func(from int, text string) {
+		w.c.Input(w.now, &Segment{Seq: w.c.irs.Add(from), Ack: w.c.sndNxt, Flags: ACK, Window: 100, Payload: []byte(text)})
+		if err := w.c.Check(false); err != nil {
+			t.Fatal(err)
+		}
+		w.skip()
+	}
+	send(5, "EF")
+	send(9, "I")
+	send(3, "cdefghijk") // across both, and behind
+	send(4, "????????")
+	send(1, "ABxx")
+	p := make([]byte, 100)
+	n, err := w.c.Read(w.now, p)
+	if got := string(p[:n]); err != nil || got != "ABcdEFghIjk" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // CloseRead: what has arrived can be read; the peer is not told.
 func TestCloseRead(t *testing.T) {
 	w := established(t, plain())

@@ -2,9 +2,17 @@ package tcp
 
 import "sort"
 
-// maxHoles bounds how many separate runs of out-of-order bytes a connection keeps;
-// a segment that would begin one more is dropped.
-const maxHoles = 256
+// Bounds of how many separate runs of out-of-order bytes a connection keeps; a segment
+// that would begin one more is dropped. A few may be as small as they like. A burst that
+// overflows a buffer on a fast path loses every second segment of a whole window, and
+// what is dropped behind that many holes would have to come again after timeouts; so
+// there may be more if they are worth it: full segments, and not the crumbs with which
+// a peer makes work and uses memory that nobody accounts for.
+const (
+	maxHoles  = 256
+	mostHoles = 8192
+	worthHole = 256 // bytes in a run, on average
+)
 
 // run is a stretch [left, right) of out-of-order bytes.
 type run struct{ left, right Seq }
@@ -19,7 +27,8 @@ type recvBuffer struct {
 	nxt    Seq // RCV.NXT for data: the first byte that is missing
 	off    int // place of base in the first chunk
 
-	runs []run // out of order, ascending, disjoint, not touching, all after nxt
+	ahead int   // bytes in runs
+	runs  []run // out of order, ascending, disjoint, not touching, all after nxt
 	// recent holds the left edges of the segments that arrived out of order last,
 	// newest first: the order in which RFC 2018, section 4, wants SACK blocks.
 	recent  [4]Seq
@@ -34,12 +43,17 @@ type recvBuffer struct {
 func (b *recvBuffer) buffered() int { return b.nxt.Sub(b.base) }
 
 // held returns how many bytes are held, out of order ones included.
-func (b *recvBuffer) held() int {
-	n := b.buffered()
-	for _, r := range b.runs {
-		n += r.right.Sub(r.left)
-	}
-	return n
+func (b *recvBuffer) held() int { return b.buffered() + b.ahead }
+
+// mayHole reports whether there may be one more run.
+func (b *recvBuffer) mayHole() bool {
+	n := len(b.runs)
+	return n < maxHoles || n < mostHoles && b.ahead >= n*worthHole
+}
+
+// find returns the first run that seq is not behind.
+func (b *recvBuffer) find(seq Seq) int {
+	return sort.Search(len(b.runs), func(i int) bool { return seq.LessEq(b.runs[i].right) })
 }
 
 // insert stores the bytes p that begin at seq, which is not before nxt and, with
@@ -50,7 +64,7 @@ func (b *recvBuffer) insert(seq Seq, p []byte) bool {
 		m := b.hand(p)
 		n := 0
 		if m < len(p) {
-			n = b.store(seq.Add(m), p[m:])
+			n = b.place(seq.Add(m), p[m:], 0)
 			b.nxt = b.nxt.Add(n)
 		}
 		b.merge()
@@ -58,15 +72,15 @@ func (b *recvBuffer) insert(seq Seq, p []byte) bool {
 	}
 	// Which runs does [seq, end) touch?
 	end := seq.Add(len(p))
-	i := sort.Search(len(b.runs), func(i int) bool { return seq.LessEq(b.runs[i].right) })
+	i := b.find(seq)
 	j := i
 	for j < len(b.runs) && b.runs[j].left.LessEq(end) {
 		j++
 	}
-	if i == j && len(b.runs) >= maxHoles {
+	if i == j && !b.mayHole() {
 		return false
 	}
-	n := b.store(seq, p)
+	n := b.place(seq, p, i)
 	if n == 0 {
 		return false
 	}
@@ -75,6 +89,9 @@ func (b *recvBuffer) insert(seq Seq, p []byte) bool {
 		for j > i && merged.right.Less(b.runs[j-1].left) {
 			j--
 		}
+	}
+	for _, r := range b.runs[i:j] {
+		b.ahead -= r.right.Sub(r.left)
 	}
 	if i < j {
 		merged.left = minSeq(merged.left, b.runs[i].left)
@@ -86,6 +103,7 @@ func (b *recvBuffer) insert(seq Seq, p []byte) bool {
 		copy(b.runs[i+1:], b.runs[i:])
 		b.runs[i] = merged
 	}
+	b.ahead += merged.right.Sub(merged.left)
 	b.remember(seq)
 	return true
 }
@@ -107,6 +125,7 @@ func (b *recvBuffer) merge() {
 	n := 0
 	for n < len(b.runs) && b.runs[n].left.LessEq(b.nxt) {
 		b.nxt = maxSeq(b.nxt, b.runs[n].right)
+		b.ahead -= b.runs[n].right.Sub(b.runs[n].left)
 		n++
 	}
 	if n > 0 {
@@ -152,6 +171,26 @@ func (b *recvBuffer) sack(blocks []SACKBlock) int {
 		add(b.runs[i])
 	}
 	return n
+}
+
+// place stores what p brings that is not there yet, and returns how many bytes from the
+// start of p are held then. The runs before i end before seq. What came first stays: a
+// peer that sends other bytes for the same numbers later, after they were reported or
+// somebody else has looked at them on the way, changes nothing (RFC 9293, section
+// 3.10.7.4, has only the new parts of a segment processed).
+func (b *recvBuffer) place(seq Seq, p []byte, i int) int {
+	n := 0
+	for ; i < len(b.runs) && b.runs[i].left.Less(seq.Add(len(p))); i++ {
+		r := &b.runs[i]
+		if gap := r.left.Sub(seq.Add(n)); gap > 0 {
+			m := b.store(seq.Add(n), p[n:n+gap])
+			if n += m; m < gap {
+				return n // no more memory
+			}
+		}
+		n = max(n, min(r.right.Sub(seq), len(p)))
+	}
+	return n + b.store(seq.Add(n), p[n:])
 }
 
 // store copies p to its place and returns how many bytes found memory. Only bytes
@@ -207,9 +246,13 @@ func (b *recvBuffer) discard(n int) {
 
 // reset gives up everything, in order and out of order.
 func (b *recvBuffer) reset() {
-	b.base, b.runs, b.nrecent = b.nxt, nil, 0
+	b.base = b.nxt
+	b.forget()
 	b.drop()
 }
+
+// forget gives up the runs, if not yet their memory.
+func (b *recvBuffer) forget() { b.runs, b.nrecent, b.ahead = nil, 0, 0 }
 
 func (b *recvBuffer) drop() {
 	for b.chunks.count > 0 {
