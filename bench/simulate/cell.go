@@ -35,9 +35,14 @@ type impairment struct {
 	// Mark is how full the buffer is when segments are marked, the ends having agreed on
 	// explicit congestion notification.
 	Mark float64
-	// MTU is what the path carries after a third of the time. Switch makes the round
-	// trip twice as long after a third and half as long as at first after two.
-	MTU    int
+	// MTU is what the path carries after a third of the time, or from the beginning if
+	// Early. Silent does not tell the sender, and happens after a tenth, as it takes
+	// seconds to notice; Probing is how the sender searches.
+	MTU           int
+	Early, Silent bool
+	Probing       tcp.MTUProbing
+	// Switch makes the round trip twice as long after a third and half as long as at
+	// first after two.
 	Switch bool
 	// Grain is the resolution of the ends' clocks.
 	Grain time.Duration
@@ -64,6 +69,23 @@ func impairments() []impairment {
 		impairment{Name: "ecn-mark", Mark: 0.5},
 		impairment{Name: "clock-1ms", Grain: time.Millisecond},
 	)
+}
+
+// holes are paths that drop what is larger than they carry: packets of 1280 bytes, or
+// of less than those with which a search begins (RFC 4821, section 7.2). mtu-hole
+// begins in flight, mtu-small is there from the beginning; -always is said of senders
+// that probe without waiting for a suspicion, and without it they wait.
+func holes() []impairment {
+	return []impairment{
+		{Name: "mtu-hole-1280", MTU: 1280, Silent: true, Probing: tcp.MTUProbeBlackHole},
+		{Name: "mtu-hole-600", MTU: 600, Silent: true, Probing: tcp.MTUProbeBlackHole},
+		{Name: "mtu-hole-1280-always", MTU: 1280, Silent: true, Probing: tcp.MTUProbeAlways},
+		{Name: "mtu-hole-600-always", MTU: 600, Silent: true, Probing: tcp.MTUProbeAlways},
+		{Name: "mtu-small-1280", MTU: 1280, Early: true, Silent: true, Probing: tcp.MTUProbeBlackHole},
+		{Name: "mtu-small-1280-always", MTU: 1280, Early: true, Silent: true, Probing: tcp.MTUProbeAlways},
+		{Name: "mtu-drop-always", MTU: 1280, Probing: tcp.MTUProbeAlways},
+		{Name: "mtu-none-always", Probing: tcp.MTUProbeAlways},
+	}
 }
 
 // tails are the impairments that short transfers have besides.
@@ -115,6 +137,9 @@ func (c *cell) bdp() float64 { return float64(c.Rate) / 8 * c.RTT.Seconds() }
 
 func (c *cell) bufferBytes() int { return max(int(c.Buffer*c.bdp()), minBuffer) }
 
+// holds is how many segments are on the way and in the buffer when both are full.
+func (c *cell) holds() int { return (int(c.bdp()) + c.bufferBytes()) / wireSegment }
+
 // perSecond is how many full packets the link carries.
 func (c *cell) perSecond() float64 { return float64(c.Rate) / 8 / wireSegment }
 
@@ -161,16 +186,25 @@ func (c *cell) links(l *tcpsim.Loop) (data, acks *tcpsim.Link) {
 		Rate: c.Rate, Buffer: c.bufferBytes(), Mark: im.Mark, Delay: c.RTT / 2, Loss: im.Loss, Burst: im.Burst,
 		Jitter: of(im.Jitter), Duplicate: im.Duplicate, Reorder: im.Reorder, ReorderBy: of(im.ReorderBy),
 	})
+	if im.Early {
+		k := data.Config()
+		k.MTU, k.Silent = im.MTU, im.Silent
+		data.Change(k)
+	}
 	acks = tcpsim.NewLink(l, tcpsim.LinkConfig{Delay: c.RTT - c.RTT/2, Loss: im.AckLoss, Batch: of(im.AckBatch), Thin: im.Thin})
 	return data, acks
 }
 
 // changes schedules what happens to the path in the course of a bulk cell.
 func (c *cell) changes(l *tcpsim.Loop, data, acks *tcpsim.Link, end time.Duration) {
-	if m := c.Impairment.MTU; m > 0 {
-		l.After(end/3, func() {
+	if im := &c.Impairment; im.MTU > 0 && !im.Early {
+		at := end / 3
+		if im.Silent {
+			at = end / 10
+		}
+		l.After(at, func() {
 			k := data.Config()
-			k.MTU = m
+			k.MTU, k.Silent = im.MTU, im.Silent
 			data.Change(k)
 		})
 	}
@@ -196,6 +230,7 @@ func (c *cell) ends(i int) (sender, receiver tcp.Config) {
 	if c.Impairment.Mark > 0 {
 		end.ECN = tcp.ECNActive
 	}
+	end.MTUProbing = c.Impairment.Probing
 	sender, receiver = end, end
 	if c.Short == 0 {
 		// What lies in the send buffer at the end of a cell is still sent.

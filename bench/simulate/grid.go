@@ -24,7 +24,7 @@ func sizes() []int64 { return []int64{10_000, 100_000, 1_000_000} }
 
 // kind returns the impairment of a name.
 func kind(name string) impairment {
-	all := append(impairments(), tails()...)
+	all := slices.Concat(impairments(), holes(), tails())
 	return all[slices.IndexFunc(all, func(im impairment) bool { return im.Name == name })]
 }
 
@@ -44,10 +44,16 @@ func shortCell(im impairment, rtt time.Duration, rate int64, size int64, cc stri
 	return cell{Impairment: im, RTT: rtt, Rate: rate, Buffer: 1, Controllers: []string{cc}, Short: size, Count: count}
 }
 
-// fullGrid is everything.
+// fullGrid is everything that can take place.
 func fullGrid() []cell {
+	list := wholeGrid()
+	return slices.DeleteFunc(list, func(c cell) bool { return c.vacuous() != "" })
+}
+
+// wholeGrid is every combination.
+func wholeGrid() []cell {
 	var list []cell
-	for _, im := range impairments() {
+	for _, im := range slices.Concat(impairments(), holes()) {
 		for _, rtt := range rtts() {
 			for _, rate := range rates() {
 				for _, cc := range controllers() {
@@ -74,8 +80,8 @@ func fullGrid() []cell {
 			}
 		}
 	}
-	for _, im := range append(impairments(), tails()...) {
-		if im.MTU > 0 || im.Switch {
+	for _, im := range slices.Concat(impairments(), holes(), tails()) {
+		if im.MTU > 0 && !im.Early || im.Switch {
 			continue // nothing happens in so short a time
 		}
 		for _, rtt := range rtts() {
@@ -120,6 +126,16 @@ func selection() []cell {
 			for _, cc := range controllers() {
 				list = append(list, bulkCell(im, rtt, 100e6, 1, cc))
 			}
+		}
+	}
+	for _, im := range holes() {
+		for _, rtt := range []time.Duration{ms, 50 * ms, 300 * ms} {
+			for _, cc := range controllers() {
+				list = append(list, bulkCell(im, rtt, 10e6, 1, cc))
+			}
+		}
+		if im.MTU == 0 || im.Early {
+			list = append(list, shortCell(im, 50*ms, 10e6, 100_000, "cubic", 11))
 		}
 	}
 	// Short transfers.

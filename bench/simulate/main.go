@@ -16,6 +16,7 @@ type options struct {
 	seed     uint64
 	limit    time.Duration
 	full     bool
+	sample   int
 	list     bool
 	strict   bool
 	markdown bool
@@ -51,6 +52,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all randomness")
 	f.DurationVar(&o.limit, "time", 5*time.Minute, "take as many cells of the selection as fit this time on two processors, by estimate")
 	f.BoolVar(&o.full, "full", false, "run the whole grid, which takes hours, in place of the selection")
+	f.IntVar(&o.sample, "sample", 0, "run so many cells of the whole grid, which the seed chooses")
 	f.BoolVar(&o.list, "list", false, "print the cells' names and run nothing")
 	f.BoolVar(&o.strict, "strict", false, "fail for goals that are known to be missed, too")
 	f.BoolVar(&o.markdown, "md", false, "print Markdown")
@@ -62,6 +64,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q: cells are chosen by -run", f.Arg(0))
+	}
+	if o.sample < 0 {
+		return nil, fmt.Errorf("-sample %d: give the number of cells to run", o.sample)
 	}
 	if o.markdown && o.json {
 		return nil, errors.New("-md and -json exclude each other")
@@ -82,8 +87,11 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("-run: %w", err)
 	}
 	var cells []cell
-	if o.full {
+	if o.full || o.sample > 0 {
 		cells = matching(fullGrid(), re)
+		if o.sample > 0 {
+			cells = sample(cells, o.sample, o.seed)
+		}
 	} else {
 		cells = matching(within(selection(), o.limit), re)
 	}

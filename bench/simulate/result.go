@@ -31,6 +31,9 @@ type result struct {
 	Timeouts      uint64
 	Recoveries    uint64
 	Undos         uint64
+	Pause         time.Duration // the longest in which a reader got nothing, in the whole time
+	// Surprise is what nobody would expect of the cell, although no goal says so.
+	Surprise string `json:",omitempty"`
 
 	// Of short transfers: the time from connecting to the end.
 	Count            int `json:",omitempty"`

@@ -30,6 +30,7 @@ func runCell(c *cell, seed uint64) result {
 	}
 	if r.Error == "" {
 		judge(c, &r)
+		r.Surprise = surprise(c, &r)
 	}
 	return r
 }
@@ -43,6 +44,7 @@ type totals struct {
 	read                        []int64
 	sent, again, arrived, waste uint64
 	timeouts, recoveries, undos uint64
+	pause                       time.Duration
 }
 
 func total(flows []*tcpsim.Flow) (t totals) {
@@ -56,6 +58,7 @@ func total(flows []*tcpsim.Flow) (t totals) {
 		t.timeouts += uint64(s.Info.Timeouts)
 		t.recoveries += uint64(s.Info.FastRecoveries)
 		t.undos += uint64(s.Info.Undos)
+		t.pause = max(t.pause, s.Pause)
 	}
 	return t
 }
@@ -126,6 +129,7 @@ func (c *cell) runBulk(r *result) {
 		r.Spurious = float64(after.waste-judged.waste) / float64(n)
 	}
 	r.Timeouts, r.Recoveries, r.Undos = after.timeouts, after.recoveries, after.undos
+	r.Pause = after.pause
 }
 
 // finish waits for the end of the transfers and checks what must hold in every cell.
@@ -172,6 +176,7 @@ func (c *cell) runShort(r *result) {
 		sum.timeouts += t.timeouts
 		sum.recoveries += t.recoveries
 		sum.undos += t.undos
+		sum.pause = max(sum.pause, t.pause)
 	}
 	r.Took = l.Elapsed()
 	r.Count = len(took)
@@ -179,6 +184,7 @@ func (c *cell) runShort(r *result) {
 	r.Sent = sum.sent
 	r.Retransmitted, r.Spurious = float64(sum.again)/float64(sum.sent), float64(sum.waste)/float64(sum.sent)
 	r.Timeouts, r.Recoveries, r.Undos = sum.timeouts, sum.recoveries, sum.undos
+	r.Pause = sum.pause
 }
 
 // percentiles sorts times and returns the median, the 90th percentile and the largest.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,8 @@ func TestVerdicts(t *testing.T) {
 	bbr := bulkCell(kind("clean"), 300*time.Millisecond, 100e6, 1, "bbr")
 	fair := cell{Impairment: kind("clean"), RTT: 50 * time.Millisecond, Rate: 100e6, Buffer: 1, Flows: 16, Controllers: []string{"cubic"}}
 	late := windowed(kind("reorder-rtt/4"), 50*time.Millisecond, 100e6, "cubic")
+	hole := bulkCell(kind("mtu-hole-1280"), 50*time.Millisecond, 10e6, 1, "cubic")
+	probed := bulkCell(kind("mtu-small-1280-always"), 50*time.Millisecond, 10e6, 1, "cubic")
 	for _, c := range []struct {
 		cell           *cell
 		r              result
@@ -87,6 +90,11 @@ func TestVerdicts(t *testing.T) {
 		{&late, result{Spurious: 0.0011}, true, true},
 		{&late, result{Recoveries: 2, Undos: 1}, true, true},
 		{&late, result{Recoveries: 2, Undos: 1, Overflow: 1}, false, false},
+		{&hole, result{Goodput: 0.9, Pause: 7 * time.Second}, false, false},
+		{&hole, result{Goodput: 0.8, Pause: 7 * time.Second}, true, true},
+		{&hole, result{Goodput: 0.9, Pause: 17 * time.Second}, true, true},
+		{&probed, result{Goodput: 0.9, Pause: time.Second}, false, false},
+		{&probed, result{Goodput: 0.9, Pause: 4 * time.Second}, true, true},
 		{&clean, result{Goodput: 1, Error: "hangs"}, false, true},
 	} {
 		c.r.Cell = c.cell.String()
@@ -99,7 +107,7 @@ func TestVerdicts(t *testing.T) {
 
 // A cell of every impairment, small, keeps its promises.
 func TestImpairments(t *testing.T) {
-	for _, im := range append(impairments(), tails()...) {
+	for _, im := range slices.Concat(impairments(), holes(), tails()) {
 		var c cell
 		if im.Tail > 0 {
 			c = shortCell(im, 20*time.Millisecond, 10e6, 100_000, "cubic", 5)
@@ -109,6 +117,77 @@ func TestImpairments(t *testing.T) {
 		}
 		if r := runCell(&c, 1); r.Error != "" || r.Sent == 0 || im.Tail == 0 && r.Goodput < 0.2 {
 			t.Errorf("%s: %+v", &c, r)
+		}
+	}
+}
+
+// A sample is of the grid, in its order, as large as asked, and the seed's; cells in
+// which nothing takes place are not in the grid.
+func TestSample(t *testing.T) {
+	full := fullGrid()
+	names := func(list []cell) (out []string) {
+		for i := range list {
+			if why := list[i].vacuous(); why != "" {
+				t.Errorf("%s: %s", &list[i], why)
+			}
+			out = append(out, list[i].String())
+		}
+		return out
+	}
+	all := names(full)
+	one, again, other := names(sample(full, 300, 1)), names(sample(full, 300, 1)), names(sample(full, 300, 2))
+	if len(one) != 300 || !slices.Equal(one, again) || slices.Equal(one, other) {
+		t.Errorf("%d cells, again %d, other seed %d", len(one), len(again), len(other))
+	}
+	at := 0
+	for _, name := range one {
+		i := slices.Index(all[at:], name)
+		if i < 0 {
+			t.Fatalf("%s is not in the grid behind the one before", name)
+		}
+		at += i + 1
+	}
+	if n := len(sample(full, 1<<20, 1)); n != len(full) {
+		t.Errorf("a sample of everything has %d cells", n)
+	}
+	for name, gone := range map[string]bool{
+		"reorder-rtt/4/1ms/1M/1bdp/1xcubic":     true, // a segment takes 12 ms
+		"reorder-rtt/4/50ms/100M/1bdp/1xcubic":  false,
+		"clean/1ms/1M/0.25bdp/1xreno":           true, // ten packets, as with 1 and 4
+		"clean/1ms/1M/4bdp/1xreno":              false,
+		"loss-0.01%/50ms/1M/1bdp/1xcubic":       true,
+		"loss-0.01%/50ms/100M/1bdp/1xcubic":     false,
+		"clean/300ms/10G/1bdp/1xcubic":          true, // two million segments are eight round trips
+		"mtu-hole-1280/1ms/10G/1bdp/1xcubic":    true,
+		"mtu-hole-1280/1ms/100M/1bdp/1xcubic":   false,
+		"ack-compressed/0.05ms/1G/1bdp/1xcubic": true,
+		"clean/0.05ms/1M/4bdp/64xcubic":         true,
+	} {
+		list := matching(wholeGrid(), regexp.MustCompile("^"+regexp.QuoteMeta(name)+"$"))
+		if len(list) != 1 {
+			t.Errorf("%d cells are called %s", len(list), name)
+		} else if why := list[0].vacuous(); (why != "") != gone {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+}
+
+// What nobody would expect is told, and fails nothing.
+func TestSurprise(t *testing.T) {
+	for _, c := range []struct {
+		cell cell
+		r    result
+		want bool
+	}{
+		{bulkCell(kind("clean"), 50*time.Millisecond, 100e6, 1, "cubic"), result{Goodput: 0.49}, true},
+		{bulkCell(kind("clean"), 50*time.Millisecond, 100e6, 1, "cubic"), result{Goodput: 0.9}, false},
+		{bulkCell(kind("clean"), 50*time.Millisecond, 100e6, 1, "cubic"), result{Goodput: 0.9, Pause: 3 * time.Second}, true},
+		{bulkCell(kind("clean"), 50*time.Millisecond, 100e6, 1, "cubic"), result{Goodput: 1.2}, true},
+		{bulkCell(kind("clean"), 50*time.Millisecond, 100e6, 0.25, "cubic"), result{Goodput: 0.49}, false},
+		{bulkCell(kind("loss-1%"), 50*time.Millisecond, 100e6, 1, "cubic"), result{Goodput: 0.1}, false},
+	} {
+		if got := surprise(&c.cell, &c.r); (got != "") != c.want {
+			t.Errorf("%s, %+v: %q", &c.cell, c.r, got)
 		}
 	}
 }
@@ -142,7 +221,7 @@ func TestOutput(t *testing.T) {
 	if err != nil || !bytes.Contains(svg, []byte("<svg")) || !bytes.Contains(svg, []byte("cubic")) {
 		t.Errorf("no plot: %v", err)
 	}
-	for _, bad := range [][]string{{"-run", "("}, {"-run", "nosuchcell"}, {"-md", "-json"}, {"extra"}} {
+	for _, bad := range [][]string{{"-run", "("}, {"-run", "nosuchcell"}, {"-sample", "-1"}, {"-md", "-json"}, {"extra"}} {
 		if err := run(bad, &text, &text); err == nil {
 			t.Errorf("%q passed", bad)
 		}
@@ -151,11 +230,11 @@ func TestOutput(t *testing.T) {
 
 func TestWindowLimited(t *testing.T) {
 	re := regexp.MustCompile(`^clean/300ms/10G/1bdp/1xcubic$`)
-	c := matching(fullGrid(), re)
+	c := matching(wholeGrid(), re)
 	if len(c) != 1 || !c[0].windowLimited() {
 		t.Fatalf("%v", c)
 	}
-	if free := matching(fullGrid(), regexp.MustCompile(`^clean/300ms/100M/1bdp/1xcubic$`)); free[0].windowLimited() {
+	if free := matching(wholeGrid(), regexp.MustCompile(`^clean/300ms/100M/1bdp/1xcubic$`)); free[0].windowLimited() {
 		t.Error("100 Mbit/s over 300 ms fit the window")
 	}
 }

@@ -59,6 +59,9 @@ func (r *result) remark() string {
 	if r.WindowLimited {
 		parts = append(parts, "window-limited")
 	}
+	if r.Surprise != "" {
+		parts = append(parts, "surprising: "+r.Surprise)
+	}
 	if r.Marked > 0 {
 		parts = append(parts, fmt.Sprintf("%d marked, %d lost", r.Marked, r.Overflow))
 	}
@@ -104,8 +107,11 @@ func (t *table) line(columns []string, cells ...string) {
 
 // end prints what all the rows come to.
 func (t *table) end(results []result, took time.Duration) {
-	goals, met, known, broken := 0, 0, 0, 0
+	goals, met, known, broken, surprising := 0, 0, 0, 0, 0
 	for i := range results {
+		if results[i].Surprise != "" {
+			surprising++
+		}
 		if results[i].Error != "" {
 			broken++
 		}
@@ -120,6 +126,9 @@ func (t *table) end(results []result, took time.Duration) {
 	}
 	fmt.Fprintf(t.w, "\n%d cells in %v; %d of %d goals met, %d known to be missed, %d missed; %d cells hang, corrupt or leak.\n",
 		len(results), took.Round(time.Second), met, goals, known, goals-met-known, broken)
+	if surprising > 0 {
+		fmt.Fprintf(t.w, "%d cells are surprising, though no goal covers them.\n", surprising)
+	}
 	var seen []string
 	for i := range results {
 		for _, v := range results[i].Goals {

@@ -38,7 +38,9 @@ type FlowStats struct {
 	// Arrived counts segments with data, without copies that the network made, and
 	// Spurious those that brought nothing new: they were sent again for nothing.
 	Arrived, Spurious uint64
-	Info              tcp.Info // of the sender
+	// Pause is the longest time between two bytes that the receiving application got.
+	Pause time.Duration
+	Info  tcp.Info // of the sender
 }
 
 // Flow is a transfer in one direction over two links.
@@ -55,7 +57,9 @@ type Flow struct {
 	limit   int64         // how much to send
 	written int64
 	read    int64
-	closed  bool // the sender has written the end
+	news    clock.Time    // when the last of it came
+	pause   time.Duration // the longest time without any
+	closed  bool          // the sender has written the end
 	err     error
 	buf     []byte
 
@@ -198,6 +202,12 @@ func (f *Flow) receive() {
 				f.err = fmt.Errorf("among the %d bytes behind %d are others than were written", m, f.read)
 				return
 			}
+			if m > 0 {
+				if f.news != 0 {
+					f.pause = max(f.pause, f.sim.Now.Sub(f.news))
+				}
+				f.news = f.sim.Now
+			}
 			f.read += int64(m)
 			if errors.Is(err, io.EOF) {
 				f.took = f.sim.Now.Sub(f.begin)
@@ -272,7 +282,7 @@ func (f *Flow) Failed() error { return f.err }
 func (f *Flow) Stats() FlowStats {
 	return FlowStats{
 		Read: f.read, Took: f.took, Sent: f.sent, Again: f.again,
-		Arrived: f.cover.Segments, Spurious: f.cover.Unneeded,
+		Arrived: f.cover.Segments, Spurious: f.cover.Unneeded, Pause: f.pause,
 		Info: f.from.Conn.Info(),
 	}
 }

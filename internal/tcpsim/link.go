@@ -15,8 +15,9 @@ const HeaderBytes = 20 + 14
 // limits. Segments meet its parts in the order of the fields.
 type LinkConfig struct {
 	// MTU drops larger IP packets and tells the sender, after the way back to it; 0
-	// is no limit.
-	MTU int
+	// is no limit. Silent does not tell: a black hole (RFC 2923, section 2.1).
+	MTU    int
+	Silent bool
 	// Rate in bits per second, HeaderBytes included; 0 is no bottleneck. Buffer is
 	// how many bytes may wait for it, the segment being sent included; what does not
 	// fit is dropped at the tail. 0 is no limit. A segment always fits an idle link.
@@ -144,7 +145,9 @@ func (k *Link) send(from *Side, b []byte, seg *tcp.Segment) {
 	k.stats.SentBytes += uint64(size)
 	if c.MTU > 0 && len(b)+20 > c.MTU {
 		k.stats.TooBig++
-		k.tooBig(from, seg.Seq)
+		if !c.Silent {
+			k.tooBig(from, seg.Seq)
+		}
 		l.recycle(b)
 		return
 	}
