@@ -81,8 +81,10 @@
 // Buffers, connections and the records of half-open and ended ones are charged
 // against Config.MemoryLimit; tables that peers can fill have bounds of their own
 // (neighbours, reassembly, half-open connections and accept queue of each listener,
-// TIME-WAIT records, path MTUs), and say what gives way: the oldest half-open
-// connection, the longest unused neighbour. Tables indexed by what a peer chooses
+// TIME-WAIT records, path MTUs), and say what gives way: the longest unused neighbour,
+// or what came last. A listener with as many half-open connections as its backlog
+// answers further SYNs by cookies (RFC 4987, section 3.6, as Linux does; see
+// tcp.SynCookies), for which it keeps and allocates nothing. Tables indexed by what a peer chooses
 // are keyed by a secret.
 //
 // # Deviations

@@ -100,7 +100,11 @@ type TCPStats struct {
 	ActiveOpens        uint64
 	PassiveOpens       uint64
 	SynEvicted         uint64 // half-open connections given up because too many were
+	SynOverflow        uint64 // SYNs dropped because too many connections were half-open, without cookies
 	SynRefused         uint64 // SYNs dropped, no memory being left or the stack closing
+	SynCookiesSent     uint64 // SYNs answered without a record (RFC 4987, section 3.6)
+	SynCookiesReceived uint64 // and the acknowledgements of those that were good …
+	SynCookiesFailed   uint64 // … or made up, or late
 	SynExpired         uint64 // half-open connections that never completed
 	AcceptOverflow     uint64 // handshakes held up because the accept queue was full
 	ConnRefused        uint64 // connections not made because no memory was left
@@ -150,7 +154,8 @@ type counters struct {
 	tcp struct {
 		received, sent, truncated, badOffset, badChecksum, badAddress, signed atomic.Uint64
 		noConnection, resetsSent, resetsLimited, activeOpens, passiveOpens    atomic.Uint64
-		synEvicted, synRefused, synExpired, acceptOverflow                    atomic.Uint64
+		synEvicted, synOverflow, synRefused, synExpired, acceptOverflow       atomic.Uint64
+		cookiesSent, cookiesReceived, cookiesFailed                           atomic.Uint64
 		connRefused, timeWaitDropped                                          atomic.Uint64
 		connections, halfOpen, timeWait                                       atomic.Int64
 	}
@@ -231,6 +236,8 @@ func (s *Stack) Stats() Stats {
 		BadAddress: c.tcp.badAddress.Load(), NoConnection: c.tcp.noConnection.Load(),
 		ResetsSent: c.tcp.resetsSent.Load(), ResetsLimited: c.tcp.resetsLimited.Load(), ActiveOpens: c.tcp.activeOpens.Load(),
 		PassiveOpens: c.tcp.passiveOpens.Load(), SynEvicted: c.tcp.synEvicted.Load(),
+		SynOverflow: c.tcp.synOverflow.Load(), SynCookiesSent: c.tcp.cookiesSent.Load(),
+		SynCookiesReceived: c.tcp.cookiesReceived.Load(), SynCookiesFailed: c.tcp.cookiesFailed.Load(),
 		SynRefused: c.tcp.synRefused.Load(), SynExpired: c.tcp.synExpired.Load(),
 		AcceptOverflow: c.tcp.acceptOverflow.Load(), ConnRefused: c.tcp.connRefused.Load(),
 		TimeWaitDropped: c.tcp.timeWaitDropped.Load(), Connections: uint64(c.tcp.connections.Load()),

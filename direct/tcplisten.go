@@ -5,8 +5,10 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/netduet/netduet/clock"
 	"github.com/netduet/netduet/internal/netapi"
 	"github.com/netduet/netduet/tcp"
 )
@@ -39,6 +41,9 @@ type TCPListener struct {
 	// half is the half-open connections in the order of their coming.
 	oldest, newest *halfOpen
 	half           int
+
+	// cookiesUntil is until when an ACK may be that of a cookie.
+	cookiesUntil atomic.Int64
 }
 
 // input takes a segment for a pair of ends that has no record. It reports false
@@ -49,14 +54,23 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 	case seg.Flags.Has(tcp.RST):
 		return true
 	case seg.Flags.Has(tcp.ACK):
-		return false
+		return l.cookieInput(rx, f, seg)
 	case !seg.Flags.Has(tcp.SYN) || seg.Flags.Has(tcp.FIN):
 		return true
 	}
 	st := l.st
 	p, errno := st.pathTo(f.local, f.remote)
-	if errno != 0 || !l.admits() {
+	if errno != 0 {
 		st.count.tcp.synRefused.Add(1)
+		return true
+	}
+	// A pair of ends that is in TIME-WAIT is a peer that exists, as Linux sees it.
+	admission := l.admit(rx.now, st.tcp.Load().SynCookies, hint.valid)
+	switch admission {
+	case synDropped:
+		return true
+	case synByCookie:
+		l.sendCookie(rx, f, seg, &p)
 		return true
 	}
 	if !st.mem.charge(passiveCharge, false) {
@@ -64,7 +78,7 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 		return true
 	}
 	p.id = uint16(st.random())
-	h := &halfOpen{st: st, listener: l, path: p, queue: rx.q.index}
+	h := &halfOpen{st: st, listener: l, path: p, queue: rx.q.index, born: rx.now}
 	h.flow, h.sum, h.kind = *f, f.hash(st.table.key), h
 	st.timers.bind(&h.timer, h, h.sum)
 	o := l.options()
@@ -79,7 +93,7 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 	h.p.SetDeferAccept(o.deferAccept)
 	// The listener's list first: from the moment that the record is in the table it
 	// can be removed by anybody.
-	evicted, ok := l.add(h)
+	evicted, ok := l.add(h, admission == synForOldest)
 	if !ok || !st.table.insert(&h.entry) {
 		if ok {
 			l.forget(h)
@@ -116,27 +130,60 @@ func (l *TCPListener) options() *tcpOptions {
 	return l.shared
 }
 
-// admits reports whether a SYN is worth an answer: not while the accept queue is
-// full, as in Linux.
-func (l *TCPListener) admits() bool {
+// admission is what becomes of a SYN.
+type admission uint8
+
+const (
+	synDropped   admission = iota // not answered
+	synRecorded                   // a record is made
+	synForOldest                  // in the place of the oldest
+	synByCookie                   // answered without a record
+)
+
+// staleHalfOpen is how old a half-open connection must be to give way: its SYN-ACK has
+// left twice by then, so that its peer is far away, or does not exist.
+const staleHalfOpen = time.Second
+
+// admit decides about a SYN, and counts it when it is dropped: not while the accept
+// queue is full, as in Linux; and when as many connections are half-open as may wait for
+// Accept, only by a cookie. Without cookies the SYN is dropped then, unless the oldest
+// can give way.
+func (l *TCPListener) admit(now clock.Time, mode tcp.SynCookies, revived bool) admission {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) >= l.backlog {
-		l.st.count.tcp.acceptOverflow.Add(1)
-		return false
+	c := &l.st.count.tcp
+	how := synRecorded
+	switch full := l.half >= l.backlog; {
+	case revived:
+	case mode == tcp.SynCookiesAlways, full && mode == tcp.SynCookiesWhenFull:
+		how = synByCookie
+	case full && l.oldest != nil && now.Sub(l.oldest.born) > staleHalfOpen:
+		how = synForOldest
+	case full:
+		c.synOverflow.Add(1)
+		return synDropped
 	}
-	return !l.closed
+	switch {
+	case len(l.queue) >= l.backlog:
+		c.acceptOverflow.Add(1)
+	case l.closed:
+	default:
+		return how
+	}
+	c.synRefused.Add(1)
+	return synDropped
 }
 
-// add puts h into the list of half-open connections. When there are too many, the
-// oldest, which is the likeliest to be a flood's, is returned to be ended.
-func (l *TCPListener) add(h *halfOpen) (evicted *halfOpen, ok bool) {
+// add puts h into the list of half-open connections. When there are too many, or the
+// oldest is to give way, that one, which is the likeliest to be a flood's, is returned to
+// be ended.
+func (l *TCPListener) add(h *halfOpen, evict bool) (evicted *halfOpen, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil, false
 	}
-	if l.half >= listenBacklog {
+	if (evict || l.half >= listenBacklog) && l.oldest != nil {
 		evicted = l.oldest
 		l.unlink(evicted)
 	}

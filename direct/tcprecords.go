@@ -15,6 +15,7 @@ type halfOpen struct {
 	listener *TCPListener
 	path     path
 	queue    int
+	born     clock.Time
 
 	mu    sync.Mutex
 	p     tcp.Passive
@@ -77,15 +78,10 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 	if !ok {
 		return nil
 	}
-	c.flow, c.sum, c.way, c.queue = h.flow, h.sum, h.path.way, int32(h.queue)
-	c.network = nameNetwork(h.listener.ep.Network)
-	st.timers.bind(&c.timer, c, c.sum)
-	c.opt = h.listener.options()
-	cfg := st.tcpConfig(&h.path, &c.flow, c.opt)
 	c.lock()
 	defer c.mu.Unlock()
-	c.tc.Accept(c.at(rx.now), &cfg, &h.p, seg)
-	c.opt.start(c.tc)
+	c.flow, c.sum = h.flow, h.sum
+	h.listener.found(c, rx, &h.path, h.queue, &h.p, seg)
 	st.table.swap(&h.entry, &c.entry)
 	h.gone()
 	st.count.tcp.passiveOpens.Add(1)
@@ -95,23 +91,27 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 
 // synAck sends the SYN-ACK. No lock is held.
 func (h *halfOpen) synAck(now clock.Time) {
-	st := h.st
-	tb := st.getBatch()
+	tb := h.st.getBatch()
 	h.mu.Lock()
 	h.p.Output(now, tb.segs)
 	h.mu.Unlock()
-	st.count.tcp.sent.Add(uint64(len(tb.segs.Segments)))
+	h.st.sendSynAck(now, tb, &h.path, h.queue)
+}
+
+// sendSynAck sends the segment in tb, which it gives back.
+func (s *Stack) sendSynAck(now clock.Time, tb *txBatch, p *path, queue int) {
+	s.count.tcp.sent.Add(uint64(len(tb.segs.Segments)))
 	for i := range tb.segs.Segments {
 		seg := &tb.segs.Segments[i]
-		o := st.getOutgoing()
+		o := s.getOutgoing()
 		n := copy(o.head[headroom:], seg.Packet[headroom:])
-		opt := sendOptions{protocol: protocolTCP, df: true, hint: h.queue}
-		st.finishTCP(&h.path, o.transport(n), &opt)
-		st.send(now, &h.path, o, n, nil, &opt)
-		st.putOutgoing(o)
+		opt := sendOptions{protocol: protocolTCP, df: true, hint: queue}
+		s.finishTCP(p, o.transport(n), &opt)
+		s.send(now, p, o, n, nil, &opt)
+		s.putOutgoing(o)
 	}
-	tb.reset(st)
-	st.putBatch(tb)
+	tb.reset(s)
+	s.putBatch(tb)
 }
 
 // icmpError implements tcpEndpoint: the peer that sent the SYN can't be reached. That it

@@ -144,6 +144,9 @@ type Config struct {
 	// SynAckRetries is how often a listener repeats its SYN-ACK: 0 means
 	// DefaultSynAckRetries, negative never.
 	SynAckRetries int
+	// SynCookies says when a listener answers SYNs without remembering them. The package
+	// only carries the word to whoever listens; see [Passive.MakeCookie].
+	SynCookies SynCookies
 	// Retries is R2 (RFC 9293, section 3.8.3): the connection ends when data was
 	// repeated without an answer for as long as so many timeouts take, beginning with
 	// the least and doubling; probes of a closed window are counted. 0 means

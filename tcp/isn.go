@@ -12,7 +12,7 @@ import (
 
 // Secret makes the numbers that an attacker off the path must not guess. It is
 // drawn once per stack; its methods are safe for concurrent use.
-type Secret struct{ iss, ts siphash.Key }
+type Secret struct{ iss, ts, cookies siphash.Key }
 
 // NewSecret draws a secret from rand.
 func NewSecret(rand io.Reader) (Secret, error) {
@@ -20,6 +20,9 @@ func NewSecret(rand io.Reader) (Secret, error) {
 	var err error
 	if s.iss, err = siphash.NewKey(rand); err == nil {
 		s.ts, err = siphash.NewKey(rand)
+	}
+	if err == nil {
+		s.cookies, err = siphash.NewKey(rand)
 	}
 	if err != nil {
 		return Secret{}, fmt.Errorf("tcp: drawing the secret of the sequence numbers: %w", err)

@@ -20,6 +20,7 @@ type Passive struct {
 	useScale              bool
 	useECN                bool
 	resent                bool // the SYN-ACK left more than once: no RTT sample (Karn)
+	cookie                bool // there is no record; see MakeCookie
 	tries, retries        uint8
 	repeats               uint8 // of the SYN-ACK
 	deferred              uint8
@@ -98,6 +99,9 @@ func (p *Passive) Output(now clock.Time, b *Batch) {
 	}
 	if p.useTS {
 		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, p.tsNow(now), p.tsRecent
+		if p.cookie {
+			h.options.TSVal = p.cookieTime(now)
+		}
 	}
 	b.add(&h)
 }

@@ -19,6 +19,12 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.NoTimestamps, t.NoSACK, t.NoWindowScaling = c.Timestamps == 0, !c.SACK, !c.WindowScaling
 	t.SynRetries, t.SynLinear = c.SYNRetries, none(c.SYNLinearTimeouts)
 	t.SynAckRetries = none(c.SYNACKRetries)
+	switch c.SYNCookies {
+	case 0:
+		t.SynCookies = tcp.SynCookiesNever
+	case 2:
+		t.SynCookies = tcp.SynCookiesAlways
+	}
 	t.Retries, t.OrphanRetries = c.Retries2, c.OrphanRetries
 	t.InvalidInterval = time.Duration(none(c.InvalidRateLimit)) * time.Millisecond
 	t.StdUrgent, t.KeepTimeWait = c.StdUrg, c.RFC1337
@@ -66,7 +72,7 @@ func heeded(name string) bool {
 		"net.ipv4.tcp_retrans_collapse", "net.ipv4.tcp_reordering", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_dsack", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
 		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_mtu_probing", "net.ipv4.tcp_base_mss", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
-		"net.ipv4.tcp_notsent_lowat":
+		"net.ipv4.tcp_notsent_lowat", "net.ipv4.tcp_syncookies":
 		return true
 	}
 	return false
