@@ -21,11 +21,11 @@
 // data in order are held back further while the queue has more, so that one stands
 // for several frames, within limits (tcp.OutputHoldBulk).
 //
-// Where one frame at a time wakes the same reader, round after round, the goroutine
-// leaves the queue to that Read, which then polls the device itself and is woken by
-// nobody (lead.go). It looks every millisecond whether the reader comes back, and
-// takes the queue back as soon as another connection has a frame, a call of the
-// stack's is about to wait, or the reader stays away for two looks.
+// Where all frames wake the same reader, round after round, the goroutine leaves the
+// queue to that Read, which then polls the device itself, takes what its buffer can
+// hold, and is woken by nobody (lead.go). It looks every millisecond whether the reader
+// comes back, and takes the queue back as soon as another connection has a frame, a
+// call of the stack's is about to wait, or the reader stays away for two looks.
 //
 // Frames are the device's and are given back at once. Nothing of a frame is kept
 // but copies in accounted memory.
@@ -35,7 +35,7 @@
 // Each connection has one transmitter at a time. Under the connection's lock it
 // takes a batch from Output, which pins the send buffer, and sets sending; it writes
 // to the device without the lock; it takes the lock again, calls Sent, and repeats
-// until Output gives nothing. Whoever finds sending set only leaves the mark again.
+// until Output has given all there is. Whoever finds sending set only leaves the mark again.
 // When the device has no room, the batch waits in the queue's stall with sending
 // still set, so that nobody else transmits, while everything else goes on: segments
 // arrive, the application may close or reset. A goroutine that exists as long as
