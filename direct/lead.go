@@ -86,8 +86,10 @@ func (q *queue) vacate(root context.Context) bool {
 	l.state, l.asleep = leadVacant, false
 	l.mu.Unlock()
 	q.port.st.vacant.Add(1)
+	// If it waits already it comes again, and waits as the leader; if it leads another
+	// queue, that is what wakeReader needs c.leads for.
+	c.wakeReader()
 	c.leads = q
-	c.wakeReader() // if it waits already it comes again, and waits as the leader
 	c.mu.Unlock()
 
 	tick := time.NewTimer(leadTick)
