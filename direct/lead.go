@@ -78,7 +78,8 @@ func (q *queue) vacate(root context.Context) bool {
 		return false
 	}
 	c.mu.Lock()
-	if c.left || c.closed || c.tc == nil {
+	if c.left || c.closed || !c.mayLead() {
+		rx.shun = leadShun
 		c.mu.Unlock()
 		return false
 	}
@@ -177,7 +178,7 @@ func (c *TCPConn) wakeReader() {
 // that was left to us. c.mu is held, and released meanwhile.
 func (c *TCPConn) waitOrLead() {
 	q, ctx := c.leads, context.Context(nil)
-	if q != nil && (c.readDeadline == nil || c.readDeadline.None()) {
+	if q != nil && c.mayLead() {
 		ctx = q.lead.enter()
 	}
 	if ctx == nil {
@@ -224,6 +225,10 @@ func (c *TCPConn) waitOrLead() {
 		c.wait(&c.readable, nil)
 	}
 }
+
+// mayLead reports whether a Read may poll a device: nothing would end that at a
+// deadline. c.mu is held.
+func (c *TCPConn) mayLead() bool { return c.readDeadline == nil || c.readDeadline.None() }
 
 // enter makes a vacant queue the caller's, and returns what to wait for frames under:
 // whoever cancels it ends the wait. It returns nil if the queue is not vacant.

@@ -255,3 +255,32 @@ func TestLeaderOfAStream(t *testing.T) {
 		}
 	})
 }
+
+// A Read with a deadline polls no device, and is not offered one round after round.
+func TestNoLeaderWithADeadline(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		p, near, far := benchPair(t, netif.WireConfig{})
+		defer p.close(t)
+		far.SetReadDeadline(time.Now().Add(time.Hour))
+		rounds, buf := 3*leadRounds, make([]byte, 100)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range rounds {
+				far.Read(buf)
+			}
+		}()
+		for range rounds {
+			synctest.Wait()
+			near.Write(buf)
+		}
+		<-done
+		synctest.Wait()
+		q := p.b.devices[1].queues[0]
+		if state, _ := lookAt(p); state != leadRun || q.rx.shun == 0 {
+			t.Errorf("state %d, the queue is left to nobody for %d rounds", state, q.rx.shun)
+		}
+		near.Close()
+		far.Close()
+	})
+}
