@@ -123,9 +123,8 @@ func (c *Conn) congestion(now clock.Time, acked, delivered int, rtt time.Duratio
 	info := AckInfo{
 		Now: now, Acked: acked, Delivered: delivered, RTT: rtt, InFlight: n.inFlight * c.payloadMSS(),
 		Limited: c.usage.limits(c), Recovering: reducing, InFlightAfter: c.inFlight() * c.payloadMSS(),
-		TotalDelivered: c.delivered, Lost: int(c.rate.lost - c.rate.lostTold), Sample: c.rateSample(),
+		TotalDelivered: c.delivered, WindowLimited: c.usage.limited, NoSACK: !c.useSACK, Sample: c.rateSample(),
 	}
-	c.rate.lostTold = c.rate.lost
 	if grow && !reducing {
 		info.Segments = segs
 		c.usage.stamp = now
@@ -146,7 +145,7 @@ func (c *Conn) windowReopened(now clock.Time, before int) {
 		// be minutes away by now.
 		for i := range c.ranges.count {
 			if r := c.ranges.at(i); r.flags&rangeRetrans != 0 {
-				c.markLost(r)
+				c.takeForLost(r)
 			}
 		}
 		c.repeat = repeatLost
@@ -195,7 +194,6 @@ func (c *Conn) advanceUna(now clock.Time, ack Seq) {
 	if c.urgent.sending && c.urgent.up.LessEq(ack) {
 		c.urgent.sending = false
 	}
-	c.deliveredAt = now
 	c.sndBuf.advance(ack)
 	if c.retransHint.Less(ack) {
 		c.retransHint = ack
@@ -250,6 +248,7 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 		if r.flags&rangeSacked == 0 {
 			c.rateDelivered(r)
 			c.delivered += uint64(end.Sub(r.seq))
+			c.deliveredAt = now
 			if c.useSACK {
 				c.stats.deliveredSegs += uint64(left)
 				c.noteCE(int(left))

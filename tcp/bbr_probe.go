@@ -3,49 +3,47 @@ package tcp
 import (
 	"math"
 	"time"
-
-	"github.com/netduet/netduet/clock"
 )
 
-// updateProbeBW is the cycle DOWN, CRUISE, REFILL, UP (draft-ietf-ccwg-bbr, section
-// 5.3.3), together with what it learns of the most that may be in flight.
+// ProbeBW (draft-ietf-ccwg-bbr-06, section 5.3.3): the cycle DOWN, CRUISE, REFILL, UP,
+// and what it learns of the most that may be in flight.
+
+// updateProbeBW is UpdateProbeBWCyclePhase (section 5.3.3.9).
 func (b *bbr) updateProbeBW(a *AckInfo) {
-	if !b.fullBwReached {
+	if !b.fullBwReached || b.adaptLong(a) {
 		return
 	}
-	b.adaptUpper(a)
 	switch b.state {
 	case bbrDown:
-		if b.timeToProbe(a) {
-			return
-		}
-		if a.InFlightAfter <= b.withHeadroom() && a.InFlightAfter <= b.inflight(b.maxBw, 1) {
+		if !b.timeToProbe() && b.timeToCruise(a) {
 			b.startCruise()
 		}
 	case bbrCruise:
-		b.timeToProbe(a)
+		b.timeToProbe()
 	case bbrRefill:
 		if b.roundStart { // after a round at the full rate the pipe is full
-			b.samplesOfProbe = true
-			b.startUp(a)
+			b.probeSample = true
+			b.startUp(&a.Sample)
 		}
 	case bbrUp:
 		if b.timeToGoDown(a) {
-			b.startDown(a.Now)
+			b.prevTooHigh = false
+			b.startDown()
 		}
 	}
 }
 
-func (b *bbr) startDown(now clock.Time) {
+func (b *bbr) startDown() {
+	b.resetCongestion()
 	b.state, b.pacingGain, b.cwndGain = bbrDown, bbrDownPacingGain, bbrCwndGain
 	b.upCount = math.MaxInt
-	b.ackPhase = acksStopping
-	b.cycleAt = now
-	// Section 5.3.3.3: 2 to 3 s of wall clock, or as many rounds as Reno would need.
-	b.roundsSinceProb = int(b.random() & 1)
+	// PickProbeWait (section 5.3.3.8): 2 to 3 s of wall clock, or as many rounds as Reno
+	// would need.
+	b.roundsSinceUp = b.random() & 1
 	b.probeWait = 2*time.Second + time.Duration(b.random()%uint64(time.Second))
-	b.nextRound = max(b.nextRound, b.lossRoundEnd)
-	b.resetFullBw()
+	b.cycleAt = b.now
+	b.ackPhase = acksStopping
+	b.startRound()
 }
 
 func (b *bbr) startCruise() {
@@ -53,45 +51,50 @@ func (b *bbr) startCruise() {
 }
 
 // startRefill fills the pipe, without a queue, before it is probed.
-func (b *bbr) startRefill(a *AckInfo) {
-	b.resetLower()
+func (b *bbr) startRefill() {
+	b.resetShort()
 	b.upRounds, b.upAcks = 0, 0
+	b.prevPrecautionary = false
 	b.ackPhase = acksRefilling
-	b.nextRound = a.TotalDelivered
+	b.startRound()
 	b.state, b.pacingGain, b.cwndGain = bbrRefill, 1, bbrCwndGain
 }
 
-func (b *bbr) startUp(a *AckInfo) {
-	b.state, b.pacingGain, b.cwndGain = bbrUp, bbrUpPacingGain, bbrUpCwndGain
+func (b *bbr) startUp(s *RateSample) {
 	b.ackPhase = acksProbing
-	b.nextRound = a.TotalDelivered
-	b.cycleAt = a.Now
+	b.startRound()
 	b.resetFullBw()
-	b.fullBw = a.Sample.Rate()
+	b.fullBw = s.Rate()
+	b.state, b.pacingGain, b.cwndGain = bbrUp, bbrUpPacingGain, bbrUpCwndGain
 	b.raiseSlope()
 }
 
-// random is a linear congruential generator: only flows' probes are to differ in
-// time, nothing is to be unpredictable.
-func (b *bbr) random() uint64 {
-	b.rng = b.rng*6364136223846793005 + 1442695040888963407
-	return b.rng >> 33
-}
-
-// timeToProbe is BBRIsTimeToProbeBW (section 5.3.3.3): after the wait, or in the
-// time in which Reno would have regained its window, at most 63 rounds.
-func (b *bbr) timeToProbe(a *AckInfo) bool {
-	segments := min(b.bdp(b.bw, 1), b.cwnd) / b.mss
-	if a.Now.Sub(b.cycleAt) > b.probeWait || b.roundsSinceProb >= min(max(segments, 1), 63) {
-		b.startRefill(a)
+// timeToProbe is IsTimeToProbeBW (section 5.3.3.8): after the wait, or in the time in
+// which Reno would have regained its window.
+func (b *bbr) timeToProbe() bool {
+	rounds := min(max(b.targetInflight()/b.mss, 1), bbrRenoRounds)
+	if b.now.Sub(b.cycleAt) > b.probeWait || b.roundsSinceUp >= uint64(rounds) {
+		b.startRefill()
 		return true
 	}
 	return false
 }
 
-// timeToGoDown is BBRIsTimeToGoDown: more was tried long enough and gave nothing.
+// timeToCruise is IsTimeToCruise.
+func (b *bbr) timeToCruise(a *AckInfo) bool {
+	return a.InFlightAfter <= b.withHeadroom() && a.InFlightAfter <= b.inflight(b.maxBw, 1)
+}
+
+// timeToGoDown is IsTimeToGoDown. What was in flight before the acknowledgement is what
+// the flow reached.
 func (b *bbr) timeToGoDown(a *AckInfo) bool {
-	if b.inflightHi != math.MaxInt && b.cwnd >= b.inflightHi && a.Limited {
+	if b.prevTooHigh && a.InFlight >= b.inflightLong {
+		// Precautionary probing (section 5.3.3.6): the level that was too high is not held
+		// for a round, before it is known to be safe now.
+		b.prevPrecautionary = true
+		return true
+	}
+	if a.WindowLimited && b.cwnd >= b.inflightLong {
 		b.resetFullBw() // it is our own bound that keeps the rate from growing
 		b.fullBw = a.Sample.Rate()
 		return false
@@ -99,74 +102,61 @@ func (b *bbr) timeToGoDown(a *AckInfo) bool {
 	return b.fullBwNow
 }
 
-// withHeadroom leaves a part of what may be in flight to other flows.
+// withHeadroom is InflightWithHeadroom: it leaves a part of what may be in flight to
+// other flows.
 func (b *bbr) withHeadroom() int {
-	if b.inflightHi == math.MaxInt {
+	if b.inflightLong == math.MaxInt {
 		return math.MaxInt
 	}
-	room := max(b.mss, int(bbrHeadroom*float64(b.inflightHi)))
-	return max(b.inflightHi-room, bbrMinPipe*b.mss)
+	room := max(b.mss, int(bbrHeadroom*float64(b.inflightLong)))
+	return max(b.inflightLong-room, bbrMinPipe*b.mss)
 }
 
-// adaptUpper is BBRAdaptLongTermModel (section 5.5.10.1).
-func (b *bbr) adaptUpper(a *AckInfo) {
+// adaptLong is AdaptLongTermModel. It reports whether it changed the state.
+func (b *bbr) adaptLong(a *AckInfo) bool {
 	s := &a.Sample
 	if b.ackPhase == acksProbing && b.roundStart {
 		b.ackPhase = acksFeedback // what arrives now was sent while probing
 	}
 	if b.ackPhase == acksStopping && b.roundStart {
-		b.samplesOfProbe = false
+		b.probeSample = false
 		b.ackPhase = acksInit
-		if b.inProbeBW() && !s.AppLimited { // a cycle of the filter of the rate ends
-			b.cycle++
-			b.maxBwFilter[b.cycle&1] = 0
+		if b.inProbeBW() {
+			if !s.AppLimited {
+				b.advanceMaxBw()
+			}
+			if b.prevPrecautionary && !b.prevTooHigh {
+				b.startRefill() // the level was safe: probe on at once
+				return true
+			}
 		}
 	}
-	if b.tooHigh(s) {
-		b.handleTooHigh(a)
-		return
+	if b.inflightLong == math.MaxInt || b.tooHigh(s.Lost, s.TxInFlight) {
+		return false
 	}
-	if b.inflightHi == math.MaxInt {
-		return
-	}
-	b.inflightHi = max(b.inflightHi, s.TxInFlight)
+	b.inflightLong = max(b.inflightLong, s.TxInFlight)
 	if b.state == bbrUp {
-		b.raiseUpper(a)
+		b.raiseLong(a)
 	}
+	return false
 }
 
-// handleTooHigh is BBRHandleInflightTooHigh: a probe is answered once.
-func (b *bbr) handleTooHigh(a *AckInfo) {
-	if !b.samplesOfProbe {
-		return
-	}
-	b.samplesOfProbe = false
-	if !a.Sample.AppLimited {
-		target := min(b.bdp(b.bw, 1), b.cwnd)
-		b.inflightHi = max(a.Sample.TxInFlight, int(bbrBeta*float64(target)))
-	}
-	if b.state == bbrUp {
-		b.startDown(a.Now)
-	}
-}
-
-// raiseSlope is BBRRaiseInflightLongtermSlope: 1, 2, 4 … segments in a round.
+// raiseSlope is RaiseInflightLongtermSlope: 1, 2, 4 … segments in a round.
 func (b *bbr) raiseSlope() {
-	growth := b.mss << min(b.upRounds, 30)
+	b.upCount = max(b.cwnd>>b.upRounds, b.mss)
 	b.upRounds = min(b.upRounds+1, 30)
-	b.upCount = max(b.cwnd/max(growth/b.mss, 1), b.mss)
 }
 
-// raiseUpper is BBRProbeInflightLongtermUpward.
-func (b *bbr) raiseUpper(a *AckInfo) {
-	if !a.Limited || b.cwnd < b.inflightHi {
+// raiseLong is ProbeInflightLongtermUpward.
+func (b *bbr) raiseLong(a *AckInfo) {
+	if !a.WindowLimited || b.cwnd < b.inflightLong {
 		return // the bound is not what holds us back
 	}
 	b.upAcks += a.Delivered
 	if b.upAcks >= b.upCount {
 		n := b.upAcks / b.upCount
 		b.upAcks -= n * b.upCount
-		b.inflightHi = min(b.inflightHi+n*b.mss, maxWindow)
+		b.inflightLong = min(b.inflightLong+n*b.mss, maxWindow)
 	}
 	if b.roundStart {
 		b.raiseSlope()

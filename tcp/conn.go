@@ -264,7 +264,7 @@ func (c *Conn) Connect(now clock.Time, cfg *Config, iss Seq, tsOffset uint32) {
 func (c *Conn) establish(now clock.Time, state State) {
 	c.state = state
 	c.events |= EventEstablished | EventWritable
-	c.cc.Init(now, c.payloadMSS())
+	c.cc.Init(now, c.payloadMSS(), c.rtt.min)
 	c.establishWindow()
 	c.setSendLimit(c.sendTarget())
 	if c.tries > 1 {

@@ -11,8 +11,8 @@ import (
 // connection calls it from one goroutine at a time. All amounts are bytes.
 type Controller interface {
 	// Init is called once, when the connection is synchronised, with the sender's
-	// maximum segment size.
-	Init(now clock.Time, mss int)
+	// maximum segment size and the least round-trip time measured so far, 0 if none was.
+	Init(now clock.Time, mss int, rtt time.Duration)
 	// TakeOver is called once after Init when the controller replaces another one in a
 	// connection under way: it goes on from that one's window and threshold.
 	TakeOver(window, threshold int)
@@ -30,6 +30,11 @@ type Controller interface {
 	PacingRate() int64
 	// OnAck is called for each acknowledgement that brought news of delivery.
 	OnAck(a AckInfo)
+	// OnLost is called for each part of what was sent that is taken for lost, before the
+	// OnLoss or OnTimeout that may follow from it and before the acknowledgement's OnAck.
+	// What is known to be lost for its size alone, or into a closed window, is not told;
+	// a mark of congestion that is to be answered in place of a loss (RFC 3168) is.
+	OnLost(l LossInfo)
 	// OnLoss is called once when the window is to be reduced, because of a loss (RFC
 	// 5681, section 3.2) or of ECN (RFC 3168, section 6.1.2): Threshold becomes what the
 	// window shall be, and SetWindow leads it there.
@@ -38,11 +43,12 @@ type Controller interface {
 	// section 3.1); first is false for the repeated timeouts of one episode. inFlight is
 	// what is still taken to be in the network: the window becomes one segment more.
 	OnTimeout(now clock.Time, inFlight int, first bool)
-	// OnRecovered is called when everything that was outstanding at the loss has
-	// been acknowledged.
+	// OnRecovered is called when everything that was outstanding at the loss or the
+	// timeout has been acknowledged.
 	OnRecovered(now clock.Time)
 	// OnRestart is called before sending when nothing is in flight; since is when
-	// something was last sent, or 0.
+	// something was last sent, or 0. One with OwnRecovery is told only if the
+	// application's lack of data is the reason.
 	OnRestart(now, since clock.Time)
 	// OnUndo is called when the losses that the last OnLoss or OnTimeout reported
 	// turn out not to have been: window and threshold become at least what they were
@@ -78,12 +84,35 @@ type AckInfo struct {
 	Recovering bool
 	// InFlightAfter is how many bytes are in flight now, before anything new is sent.
 	InFlightAfter int
-	// TotalDelivered counts what the peer has received since the connection began,
-	// Lost what was found to be lost since the last call.
+	// WindowLimited says that the window was full at some time in the last round trip. It
+	// is stricter than Limited, for which half a window is enough in slow start.
+	WindowLimited bool
+	// NoSACK says that the peer does not tell what arrived out of order (RFC 2018): no
+	// more than one loss in a round trip can be found.
+	NoSACK bool
+	// TotalDelivered counts what the peer has received since the connection began.
 	TotalDelivered uint64
-	Lost           int
 	// Sample is the delivery rate that this acknowledgement shows.
 	Sample RateSample
+}
+
+// LossInfo is a transmission, or a part of one, that is taken for lost.
+type LossInfo struct {
+	Now clock.Time
+	// Marked says that nothing is lost, but the network told of congestion. Beside it and
+	// Now, TxInFlight, which is what is in flight now, and TotalDelivered are set.
+	Marked bool
+	// Bytes is its size.
+	Bytes int
+	// Adjoins says that it begins where the last one ended that was told of.
+	Adjoins bool
+	// AppLimited, PriorDelivered and TxInFlight are what RateSample would say of it, had
+	// it arrived, and Lost how much was lost since it was sent, itself included.
+	AppLimited       bool
+	PriorDelivered   uint64
+	TxInFlight, Lost int
+	// TotalDelivered is as in AckInfo, by now.
+	TotalDelivered uint64
 }
 
 // RateSample is an estimate of the delivery rate (draft-ietf-ccwg-bbr, section

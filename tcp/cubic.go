@@ -57,7 +57,7 @@ func NewCubic() Controller { return &cubic{} }
 // NewCubicHyStartPP returns the same with HyStart++ (RFC 9406) in its place.
 func NewCubicHyStartPP() Controller { return &cubic{plusPlus: true} }
 
-func (c *cubic) Init(now clock.Time, mss int) {
+func (c *cubic) Init(now clock.Time, mss int, rtt time.Duration) {
 	c.init(mss)
 	c.hystart.reset()
 	c.hystartPP.reset()

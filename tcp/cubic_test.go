@@ -28,7 +28,7 @@ func feed(c Controller, now clock.Time, rtt time.Duration, mss int, delivered *u
 // after is a controller that a loss has brought down from a window of so many segments.
 func after(now clock.Time, window int) *cubic {
 	c := NewCubic().(*cubic)
-	c.Init(now, 1000)
+	c.Init(now, 1000, 0)
 	c.cwnd, c.ssthresh = window, window
 	c.OnLoss(now, window*1000)
 	c.SetWindow(c.Threshold(), c.Threshold())
@@ -144,7 +144,7 @@ func TestHystart(t *testing.T) {
 	run := func(rtt func(round int) time.Duration) (*cubic, int) {
 		c := NewCubicHyStartPP().(*cubic)
 		now, delivered := clock.Time(time.Hour), uint64(0)
-		c.Init(now, mss)
+		c.Init(now, mss, 0)
 		for round := range 14 {
 			now = feed(c, now, rtt(round), mss, &delivered)
 			if c.cwnd >= c.ssthresh {

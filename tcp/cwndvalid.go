@@ -83,3 +83,10 @@ func (c *Conn) idleRestart(now clock.Time) {
 	c.cc.SetWindow(max(w, least)*c.payloadMSS(), threshold)
 	c.usage.stamp, c.usage.used, c.usage.restarted = now, 0, c.lastSent
 }
+
+// tellRestart tells the controller of a transmission when nothing is in flight.
+func (c *Conn) tellRestart(now clock.Time) {
+	if c.inFlight() == 0 && (!c.cc.OwnRecovery() || c.rate.appLimited != 0) {
+		c.cc.OnRestart(now, c.lastSent)
+	}
+}

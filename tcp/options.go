@@ -123,7 +123,7 @@ func (c *Conn) MaxSegment() int { return c.payloadMSS() }
 // new one goes on from the old one's window.
 func (c *Conn) SetController(now clock.Time, cc Controller) {
 	if c.state.synchronized() {
-		cc.Init(now, c.payloadMSS())
+		cc.Init(now, c.payloadMSS(), c.rtt.min)
 		cc.TakeOver(c.cc.Window(), c.cc.Threshold())
 	}
 	c.cc = cc

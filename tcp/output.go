@@ -222,9 +222,7 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		if n%full != 0 {
 			c.sndSml = end
 		}
-		if c.inFlight() == 0 {
-			c.cc.OnRestart(now, c.lastSent)
-		}
+		c.tellRestart(now)
 		c.pace.sent(n, rate)
 		r := sentRange{
 			seq: seq, end: end, inFlight: uint32((c.inFlight() + segs) * c.payloadMSS()),

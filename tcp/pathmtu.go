@@ -106,7 +106,7 @@ func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) bool {
 func (c *Conn) repeatLarge() {
 	for i := range c.ranges.count {
 		if r := c.ranges.at(i); int(r.size) > c.payloadMSS() && r.flags&rangeSacked == 0 {
-			c.markLost(r)
+			c.takeForLost(r)
 		}
 	}
 	if c.lostOut > c.retransOut {

@@ -188,7 +188,7 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 			wait = max(wait, left)
 			return false
 		}
-		c.markLost(r)
+		c.markLost(now, r)
 		return true
 	}
 	if k.next.Less(c.sndUna) {

@@ -10,8 +10,8 @@ import (
 type rateEstimator struct {
 	firstSentAt clock.Time // when the segment was sent that was delivered last
 	appLimited  uint64     // delivery count up to which samples are application-limited; 0: none
-	lost        uint64     // bytes ever taken for lost
-	lostTold    uint64     // of these, what the controller knows
+	lost        uint64     // bytes that congestion may have lost
+	lostEnd     Seq        // where the last of them ended
 
 	// Of the newest transmission that the acknowledgement in hand delivers.
 	found                               bool

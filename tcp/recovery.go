@@ -95,6 +95,7 @@ func (c *Conn) recover(now clock.Time, seg *Segment) {
 		c.processLoss(now, seg)
 		if c.recovery != recoveryLoss {
 			c.endTimeouts(now)
+			c.cc.OnRecovered(now)
 		}
 		c.detectLoss(now)
 		if c.recovery != recoveryOpen && !n.lostAgain {
@@ -147,7 +148,7 @@ func (c *Conn) detectLoss(now clock.Time) {
 	// RFC 5681, section 3.2, and RFC 6582, section 3.2, step 3: enough duplicate ACKs,
 	// and then each partial acknowledgement.
 	if c.recovery < recoveryFast && c.sackedOut >= int(c.reordering) || c.recovery == recoveryFast && c.news.advanced {
-		c.markHeadLost()
+		c.markHeadLost(now)
 	}
 }
 
@@ -202,6 +203,7 @@ func (c *Conn) enterCWR(now clock.Time) {
 	c.undo.restore = false
 	if c.recovery < recoveryCWR {
 		c.undo.armed = false
+		c.cc.OnLost(LossInfo{Now: now, Marked: true, TxInFlight: c.inFlight() * c.payloadMSS(), TotalDelivered: c.delivered})
 		c.beginReduction(now)
 		c.recovery = recoveryCWR
 	}

@@ -1,6 +1,10 @@
 package tcp
 
-import "github.com/netduet/netduet/clock"
+import (
+	"time"
+
+	"github.com/netduet/netduet/clock"
+)
 
 // renoWindow is a window in whole segments with a threshold, as Linux counts: what
 // Reno and CUBIC have in common.
@@ -51,6 +55,7 @@ func (r *renoWindow) TakeOver(window, threshold int) { r.SetWindow(window, thres
 func (r *renoWindow) PacingRate() int64              { return 0 }
 func (r *renoWindow) OwnRecovery() bool              { return false }
 func (r *renoWindow) OnRecovered(now clock.Time)     {}
+func (r *renoWindow) OnLost(l LossInfo)              {}
 
 // slowStart adds what was acknowledged, up to the threshold (RFC 3465 with L
 // unbounded, as Linux counts: a stretch ACK opens the window by what it
@@ -106,7 +111,7 @@ type reno struct{ renoWindow }
 // NewReno returns a controller as RFC 5681 describes it.
 func NewReno() Controller { return &reno{} }
 
-func (r *reno) Init(now clock.Time, mss int) { r.init(mss) }
+func (r *reno) Init(now clock.Time, mss int, rtt time.Duration) { r.init(mss) }
 
 func (r *reno) OnAck(a AckInfo) {
 	if a.Segments == 0 || !a.Limited {

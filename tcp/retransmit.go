@@ -124,9 +124,7 @@ func (c *Conn) collapse(i, space int) {
 // transmitAgain sends r once more. The records keep their places.
 func (c *Conn) transmitAgain(now clock.Time, b *Batch, r *sentRange) {
 	c.mtu.size = 0 // of a probe under way nothing can be told any more
-	if c.inFlight() == 0 {
-		c.cc.OnRestart(now, c.lastSent)
-	}
+	c.tellRestart(now)
 	c.snapshot(now, r)
 	r.flags |= rangeEver
 	r.tries += b2u(r.tries < 255)

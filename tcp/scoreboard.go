@@ -182,16 +182,32 @@ func (c *Conn) noteReordering(seq Seq) {
 	c.stats.reordered++
 }
 
-// markLost takes r for lost: it is to be sent again, and counts as out of the
-// network. A retransmission may be lost again.
-func (c *Conn) markLost(r *sentRange) {
-	if r.flags&rangeSacked != 0 {
+// markLost takes r for lost, and tells the controller, unless r was a probe of the path's
+// MTU: that says nothing of congestion (RFC 4821, section 7.5).
+func (c *Conn) markLost(now clock.Time, r *sentRange) {
+	if !c.takeForLost(r) || c.mtu.size != 0 && r.seq == c.mtu.start {
 		return
+	}
+	e := &c.rate
+	e.lost += uint64(r.len())
+	c.cc.OnLost(LossInfo{
+		Now: now, Bytes: r.len(), Adjoins: e.lost > uint64(r.len()) && r.seq == e.lostEnd,
+		AppLimited: r.flags&rangeAppLimited != 0, PriorDelivered: r.delivered, TxInFlight: int(r.inFlight),
+		Lost: int(uint32(e.lost) - r.lost), TotalDelivered: c.delivered,
+	})
+	e.lostEnd = r.end
+}
+
+// takeForLost counts r as out of the network: it is to be sent again. A retransmission
+// may be lost again. It reports whether that is news.
+func (c *Conn) takeForLost(r *sentRange) bool {
+	if r.flags&rangeSacked != 0 {
+		return false
 	}
 	segs := int(r.segs)
 	if r.flags&rangeLost != 0 {
 		if r.flags&rangeRetrans == 0 {
-			return
+			return false
 		}
 		r.flags &^= rangeRetrans
 		c.retransOut -= segs
@@ -201,15 +217,15 @@ func (c *Conn) markLost(r *sentRange) {
 		c.lostOut += segs
 		c.stats.lost++
 	}
-	c.rate.lost += uint64(r.len())
 	c.lostSegs += uint64(segs)
 	if r.seq.Less(c.retransHint) {
 		c.retransHint = r.seq
 	}
+	return true
 }
 
 // markHeadLost marks the first segment that is outstanding (RFC 6582).
-func (c *Conn) markHeadLost() {
+func (c *Conn) markHeadLost(now clock.Time) {
 	if c.ranges.count == 0 {
 		return
 	}
@@ -221,7 +237,7 @@ func (c *Conn) markHeadLost() {
 		c.cut(0, r.seq.Add(int(r.size)))
 		r = c.ranges.at(0)
 	}
-	c.markLost(r)
+	c.markLost(now, r)
 }
 
 // Without SACK, each duplicate ACK stands for a segment that left the network, and

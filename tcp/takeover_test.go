@@ -14,7 +14,7 @@ func TestTakeOver(t *testing.T) {
 	now := clock.Time(time.Hour)
 	for _, name := range []string{"reno", "cubic", "bbr"} {
 		cc := ControllerByName(name)()
-		cc.Init(now, mss)
+		cc.Init(now, mss, 0)
 		cc.TakeOver(42*mss, 30*mss)
 		if w := cc.Window(); w != 42*mss {
 			t.Errorf("%s: window %d after taking over 42 segments", name, w/mss)
@@ -24,7 +24,7 @@ func TestTakeOver(t *testing.T) {
 		}
 	}
 	c := Conn{state: StateEstablished, sndMSS: mss, cc: NewReno()}
-	c.cc.Init(now, mss)
+	c.cc.Init(now, mss, 0)
 	c.cc.TakeOver(42*mss, 30*mss)
 	c.SetController(now, NewCubic())
 	if _, ok := c.cc.(*cubic); !ok || c.cc.Window() != 42*mss {

@@ -180,7 +180,7 @@ func (c *Conn) enterLoss(now clock.Time) {
 		if c.useSACK && !reneged && i > 0 && now.Before(r.sentAt.Add(c.rack.rtt)) {
 			continue
 		}
-		c.markLost(r)
+		c.markLost(now, r)
 	}
 	// A timeout within an episode is no second reason to reduce the threshold.
 	first := c.recovery <= recoveryDisorder || !c.sndUna.Less(c.highSeq) || c.recovery == recoveryLoss && c.tries == 0
