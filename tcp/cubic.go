@@ -14,7 +14,8 @@ const (
 	cubicBetaDen  = 1024
 	cubicFriendly = 15                    // 8/alpha of section 4.3, in whole numbers
 	cubicFirst    = 20                    // segments acknowledged for one more, at most, while W_max is not known
-	cubicPause    = 28 * time.Millisecond // the curve is not looked at again so soon for the same window; nor within a round trip
+	cubicPause    = 28 * time.Millisecond // the curve is not looked at again so soon for the same window,
+	cubicNear     = 7 * time.Millisecond  // nor within a round trip where that is shorter than this
 	cubicSlowTime = time.Second           // round-trip times so soon after a reduction say nothing
 )
 
@@ -110,9 +111,13 @@ func (c *cubic) OnAck(a AckInfo) {
 // section 4.2 to 4.5.
 func (c *cubic) update(now clock.Time, segs int) {
 	c.cubicEpoch.acked += segs
-	// Linux waits for its pause however short the round trip is, and falls behind Reno by
-	// that where it takes a millisecond and segments get lost: then a round trip will do.
-	if c.last == c.cwnd && now.Sub(c.lastAt) <= min(cubicPause, c.minRTT) {
+	pause := cubicPause
+	if c.minRTT < cubicNear {
+		// Linux waits for its pause however short the round trip is, and falls behind Reno
+		// by that where it takes a millisecond and segments get lost.
+		pause = c.minRTT
+	}
+	if c.last == c.cwnd && now.Sub(c.lastAt) <= pause {
 		return
 	}
 	if !c.inEpoch || now != c.lastAt {
