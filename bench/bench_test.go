@@ -140,6 +140,17 @@ func TestCollapsed(t *testing.T) {
 	if r.collapsed() == nil {
 		t.Error("much slower, and nothing was said")
 	}
+	for _, c := range []struct {
+		rate, cpu float64
+		ok        bool
+	}{{35000, 9, true}, {35000, 11, false}, {22000, 9, false}} {
+		s, of := withRate(c.rate), withRate(45000)
+		s.CPU, of.CPU = c.cpu, 10
+		direct.Samples, gvisor.Samples = []sample{s}, []sample{of}
+		if err := r.collapsed(); (err == nil) != c.ok {
+			t.Errorf("rate %v, CPU time %v of 10: %v", c.rate, c.cpu, err)
+		}
+	}
 	// What is measured again counts together with what was.
 	direct.Samples = []sample{withRate(35000), withRate(46000), withRate(47000)}
 	gvisor.Samples = []sample{withRate(45000), withRate(45000), withRate(45000)}

@@ -289,12 +289,17 @@ func (s *sample) known() map[string]float64 {
 // tenth or more, and what is meant to be found is an engine that has lost its speed.
 const collapseMargin = 0.8
 
+// stallMargin is the same for an engine that works no more for each operation than
+// gvisor does. Where processors are few, who runs beside whom decides about a third of
+// such a mode's rate; an engine that waits for its own timers loses more than half.
+const stallMargin = 0.5
+
 // collapsedModes returns the modes in which direct is far behind gvisor, by the
 // median of the ratios within the rounds, or was not measured.
 func (r *results) collapsedModes() (list []mode) {
 	for _, m := range r.Modes {
 		s := ratios(r.cell(m, engineDirect), r.cell(m, engineGvisor))
-		ahead := s.Rate >= collapseMargin
+		ahead := s.Rate >= collapseMargin || s.Rate >= stallMargin && s.CPU <= 1
 		if m.memory() {
 			ahead = s.Memory <= 1/collapseMargin
 		}
@@ -310,7 +315,7 @@ func (r *results) collapsed() error {
 	var errs []error
 	for _, m := range r.collapsedModes() {
 		s := ratios(r.cell(m, engineDirect), r.cell(m, engineGvisor))
-		errs = append(errs, fmt.Errorf("%s: direct is far behind gvisor: rate %s, memory %s of its", m, number(s.Rate), number(s.Memory)))
+		errs = append(errs, fmt.Errorf("%s: direct is far behind gvisor: rate %s, CPU time %s, memory %s of its", m, number(s.Rate), number(s.CPU), number(s.Memory)))
 	}
 	return errors.Join(errs...)
 }

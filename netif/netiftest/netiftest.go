@@ -36,7 +36,7 @@ type Config struct {
 	Window int
 	// Noisy says that frames of others may arrive. They are ignored.
 	Noisy bool
-	// Timeout is how long the suite waits for what must happen; 20 s if zero.
+	// Timeout is how long the suite waits for what must happen; a minute if zero.
 	Timeout time.Duration
 }
 
@@ -85,7 +85,7 @@ func (c check) start(t testing.TB, cfg Config) {
 		cfg.Window = 16
 	}
 	if cfg.Timeout <= 0 {
-		cfg.Timeout = 20 * time.Second
+		cfg.Timeout = time.Minute
 	}
 	l := &link{TB: t, cfg: cfg}
 	l.open()

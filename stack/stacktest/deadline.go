@@ -96,14 +96,15 @@ func testDeadlineMoved(h *harness) {
 func testDeadlineExtended(h *harness) {
 	a, b := h.connect()
 	for try := 0; ; try++ {
-		first := time.Now().Add(blip)
+		first := time.Now().Add(blip << min(try, 8))
 		h.check(a.SetReadDeadline(first))
 		read := make(chan error, 1)
 		go func() { read <- expect(a, []byte("k")) }()
 		settle()
 		h.check(a.SetReadDeadline(time.Now().Add(patience)))
 		if !time.Now().Before(first) {
-			// The machine took its time, and the first deadline may have fired rightly.
+			// The machine took its time, and the first deadline may have fired rightly:
+			// once more, with a later one.
 			h.check(send(b, []byte("k")))
 			if err := <-read; err != nil {
 				h.check(a.SetReadDeadline(time.Now().Add(patience)))
@@ -121,17 +122,29 @@ func testDeadlineExtended(h *harness) {
 	}
 }
 
-// fill writes until nothing more fits, and returns how much did.
+// fullAfter is how many Writes in a row must take nothing before buffers are full.
+const fullAfter = 3
+
+// fill writes until nothing more fits, and returns how much did. A Write whose time
+// is over before it begins takes nothing either, so that it takes a few in a row to
+// call the buffers full.
 func fill(c tcpConn) (int, error) {
 	total, p := 0, make([]byte, 64<<10)
-	for {
-		if err := c.SetWriteDeadline(time.Now().Add(blip)); err != nil {
+	for idle := 0; ; {
+		if err := c.SetWriteDeadline(time.Now().Add(blip << idle)); err != nil {
 			return total, err
 		}
 		n, err := c.Write(p)
 		total += n
+		if n > 0 {
+			idle = 0
+		} else {
+			idle++
+		}
 		if err != nil {
-			return total, timedOut("Write into full buffers", err)
+			if err := timedOut("Write into full buffers", err); err != nil || idle == fullAfter {
+				return total, err
+			}
 		}
 		if total > 1<<30 {
 			return total, errors.New("1 GiB fitted into the buffers of an idle connection")

@@ -12,7 +12,7 @@
 #	                                      ~/.cache/netduet-xen), about 250 MB
 #	XENTEST_MIB=64                        how much goes through the echo server
 #	XENTEST_MEM=MIB                       memory of the machine (448, with a guest 832)
-#	XENTEST_LIMIT=300                     seconds for QEMU
+#	XENTEST_LIMIT=900                     seconds for QEMU
 #
 # Needs Debian 12 or what has its packages: qemu-system-x86, cpio, gcc's libgcc_s and
 # Go installed, and apt-get for the rest, which is downloaded and unpacked, not
@@ -45,7 +45,7 @@ if [ ! -e "$cache/unpacked-2" ]; then
 	[ -n "$kernel" ] || die "apt knows no linux-image-amd64: apt-get update"
 	rm -rf "$cache/debs" "$cache/root"
 	mkdir -p "$cache/debs" "$cache/root"
-	(cd "$cache/debs" && apt-get download -q "$kernel" busybox-static xen-hypervisor-$xen-amd64 xen-utils-$xen \
+	(cd "$cache/debs" && apt-get download -q -o Acquire::Retries=5 "$kernel" busybox-static xen-hypervisor-$xen-amd64 xen-utils-$xen \
 		libxencall1 libxendevicemodel1 libxenevtchn1 libxenforeignmemory1 libxengnttab1 libxenhypfs1 \
 		libxenmisc$xen libxenstore4 libxentoolcore1 libxentoollog1 libyajl2 >../download.log 2>&1) ||
 		die "apt-get download failed: see $cache/download.log"
@@ -123,7 +123,7 @@ dom0=$((mem - 128))
 [ "$mode" = self ] || dom0=$((dom0 - guestmem))
 : >"$log"
 set +e
-timeout -k 5 "${XENTEST_LIMIT:-300}" qemu-system-x86_64 -accel tcg -cpu max,-smap -smp 1 -m "$mem" \
+timeout -k 5 "${XENTEST_LIMIT:-900}" qemu-system-x86_64 -accel tcg -cpu max,-smap -smp 1 -m "$mem" \
 	-machine pc -nodefaults -display none -no-reboot -serial "file:$log" \
 	-kernel "$cache/xen.elf" \
 	-append "com1=115200,8n1 console=com1 loglvl=warning guest_loglvl=warning dom0_mem=${dom0}M,max:${dom0}M spec-ctrl=eager-fpu" \

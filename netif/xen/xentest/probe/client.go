@@ -70,12 +70,12 @@ func counter(vif, name string) (n int, ok bool) {
 
 // through sends n bytes and reads them back.
 func through(seed uint64, n int) error {
-	c, err := net.DialTimeout("tcp", "10.9.0.2:7", 20*time.Second)
+	c, err := net.DialTimeout("tcp", "10.9.0.2:7", patience)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(200 * time.Second))
+	c.SetDeadline(time.Now().Add(10 * time.Minute))
 	sent, got := sha256.New(), sha256.New()
 	failed := make(chan error, 1)
 	go func() {
@@ -105,7 +105,7 @@ func get(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("get URL")
 	}
-	c := http.Client{Timeout: 20 * time.Second}
+	c := http.Client{Timeout: patience}
 	r, err := c.Get(args[0])
 	if err != nil {
 		return err

@@ -22,6 +22,10 @@ type link struct {
 	large int // received frames with a GSO type
 }
 
+// patience is how long what takes milliseconds may take: the machine is emulated, and
+// may be so by a processor that does something else.
+const patience = time.Minute
+
 func connect(queues int, without xen.Features) (*link, error) {
 	if err := devxen.Held(0); err != nil {
 		return nil, err
@@ -31,7 +35,7 @@ func connect(queues int, without xen.Features) (*link, error) {
 		return nil, err
 	}
 	begin := time.Now()
-	d, err := xen.OpenFrontend(context.Background(), xen.FrontendConfig{Transport: t, OwnTransport: true, Queues: queues, Without: without, Recovery: -1})
+	d, err := xen.OpenFrontend(context.Background(), xen.FrontendConfig{Transport: t, OwnTransport: true, Queues: queues, Without: without, Recovery: -1, Timeout: patience})
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +109,8 @@ func (l *link) send(queue int, frames ...netif.Frame) error {
 		}
 		select {
 		case <-q.Writable():
-		case <-time.After(10 * time.Second):
-			return errors.New("the ring was full for 10 s")
+		case <-time.After(patience):
+			return fmt.Errorf("the ring was full for %v", patience)
 		}
 	}
 }

@@ -31,15 +31,15 @@ func pair([]string) error {
 		return err
 	}
 	defer v.Unplug(front.Store())
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
-	b, err := xen.OpenBackend(ctx, xen.BackendConfig{Transport: back, Domain: 0, Index: 7, Queues: 2, Recovery: -1})
+	b, err := xen.OpenBackend(ctx, xen.BackendConfig{Transport: back, Domain: 0, Index: 7, Queues: 2, Recovery: -1, Timeout: patience})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
 	for round := range 3 {
-		f, err := xen.OpenFrontend(ctx, xen.FrontendConfig{Transport: front, Index: 7, Queues: 1 + round%2, Recovery: -1})
+		f, err := xen.OpenFrontend(ctx, xen.FrontendConfig{Transport: front, Index: 7, Queues: 1 + round%2, Recovery: -1, Timeout: patience})
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func plug([]string) error {
 		if _, err := os.Stat("/sys/class/net/" + name); err == nil {
 			break
 		}
-		if n == 100 {
+		if n == 600 {
 			return fmt.Errorf("netback made no %s", name)
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -70,7 +70,7 @@ func (l *link) pings(n int) error {
 		if err := l.send(i%len(l.dev.Queues()), l.echo(uint16(i), 56)); err != nil {
 			return err
 		}
-		if err := l.receive(5*time.Second, func(f []byte) bool {
+		if err := l.receive(patience, func(f []byte) bool {
 			seq, size, ok := replied(f)
 			return ok && seq == uint16(i) && size == 56
 		}); err != nil {
@@ -92,7 +92,7 @@ func (l *link) sizes() error {
 		if err := l.send(0, l.echo(uint16(500+i), size)); err != nil {
 			return err
 		}
-		if err := l.receive(5*time.Second, func(f []byte) bool {
+		if err := l.receive(patience, func(f []byte) bool {
 			seq, n, ok := replied(f)
 			return ok && seq == uint16(500+i) && n == size
 		}); err != nil {
@@ -121,7 +121,7 @@ func (l *link) burst(queue, n int) error {
 		return nil // it is another domain's to count
 	}
 	got := 0
-	for deadline := time.Now().Add(5 * time.Second); got < n && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); got < n && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		now, _ := counter("vif0.0", "rx_packets")
 		got = now - before
 	}
@@ -143,7 +143,7 @@ func (l *link) flood(n int) error {
 				return err
 			}
 		}
-		if err := l.receive(5*time.Second, func(f []byte) bool {
+		if err := l.receive(patience, func(f []byte) bool {
 			seq, _, ok := replied(f)
 			if ok = ok && seq >= 1000; ok {
 				got++
