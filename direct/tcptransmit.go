@@ -39,11 +39,11 @@ func (c *TCPConn) output(now clock.Time, mode tcp.OutputMode) {
 		c.mu.Unlock()
 		p := c.path()
 		taken := c.st.transmit(tb, &p, now, &c.hop, progress, q)
-		c.way.id = p.id
 		c.lock()
 		if !taken {
-			return // tb is the stall's, and resumed goes on
+			return // tb is the stall's, and resumed goes on, or has done so already
 		}
+		c.way.id = tb.id
 		c.tc.Sent(now)
 		c.sending = false
 		more = tb.segs.Full() || c.again
@@ -72,6 +72,7 @@ func (c *TCPConn) resumed(tb *txBatch) {
 	c.lock()
 	defer c.unlock()
 	now := c.at(c.st.clk.Now())
+	c.way.id = tb.id
 	c.tc.Sent(now)
 	c.sending = false
 	tb.reset(c.st)

@@ -30,6 +30,7 @@ type txBatch struct {
 	frags  [][]byte
 	flat   []*slab // payload copied for devices with few fragments
 	done   int     // frames[:done] were taken
+	id     uint16  // IP identification of what follows
 
 	conn  *TCPConn
 	queue *queue
@@ -59,10 +60,10 @@ func (tb *txBatch) reset(s *Stack) {
 	tb.done, tb.conn, tb.queue, tb.next = 0, nil, nil, nil
 }
 
-// transmit sends the segments of tb along p; ids is the IP identification of the
-// first, and is advanced. It reports whether the device took them all; if not, tb
-// waits in the queue's stall, and the connection is told by resumed. No lock is
-// held.
+// transmit sends the segments of tb along p and leaves in tb.id the IP identification
+// of the next. It reports whether the device took them all; if not, tb waits in the
+// queue's stall, and the connection is told by resumed, perhaps before transmit
+// returns: tb and the connection are no longer the caller's. No lock is held.
 func (s *Stack) transmit(tb *txBatch, p *path, now clock.Time, cache *hopCache, progress bool, q *queue) bool {
 	ifc := p.ifc
 	s.count.tcp.sent.Add(uint64(len(tb.segs.Segments)))
@@ -72,6 +73,7 @@ func (s *Stack) transmit(tb *txBatch, p *path, now clock.Time, cache *hopCache, 
 		for i := range tb.segs.Segments {
 			ifc.hold(now, p.hop, s.flatten(p, &tb.segs.Segments[i]))
 		}
+		tb.id = p.id
 		return true
 	}
 	for i := range tb.segs.Segments {
@@ -87,7 +89,7 @@ func (s *Stack) transmit(tb *txBatch, p *path, now clock.Time, cache *hopCache, 
 		}
 		tb.frames = append(tb.frames, netif.Frame{Fragments: tb.frags[start:len(tb.frags):len(tb.frags)], Meta: meta})
 	}
-	tb.queue = q
+	tb.queue, tb.id = q, p.id
 	return q.send(tb)
 }
 
