@@ -8,13 +8,8 @@ import (
 
 const (
 	// tlpDelAck is the delay of an ACK that a probe has to reckon with when one segment
-	// is in flight (RFC 8985, section 7.2, TLP.max_ack_delay).
+	// is in flight (RFC 8985, section 7.2, WCDelAckT).
 	tlpDelAck = 200 * time.Millisecond
-	// tlpFinDelAck is that delay, or a round trip if that is longer, where the segment is
-	// the last of the stream. Most receivers answer a FIN at once, as nothing follows for
-	// which they could wait. Linux waits for as long as this, lest its application
-	// closes, too.
-	tlpFinDelAck = 40 * time.Millisecond
 	// tlpSlack is added otherwise, as Linux does, for the peer's and our own timers.
 	tlpSlack = 2 * time.Millisecond
 	// tlpNoSRTT is the timeout before the first sample (RFC 8985, section 7.2).
@@ -40,11 +35,7 @@ func (c *Conn) armTLP(now, rto clock.Time) bool {
 	pto := tlpNoSRTT
 	if c.rtt.srtt > 0 {
 		pto = 2*c.rtt.srtt + tlpSlack
-		switch {
-		case c.packetsOut > 1:
-		case c.finSent:
-			pto += min(max(tlpFinDelAck, c.rtt.srtt), tlpDelAck-tlpSlack)
-		default:
+		if c.packetsOut == 1 {
 			pto = 2*c.rtt.srtt + tlpDelAck
 		}
 	}

@@ -22,30 +22,6 @@ func TestTLP(t *testing.T) {
 	}
 }
 
-// A segment alone in flight may wait for the peer's delayed ACK; the last one of the
-// stream waits no longer than Linux does for its application to close, too.
-func TestTLPLastOfStream(t *testing.T) {
-	for _, last := range []bool{true, false} {
-		w := dialRTT(t, Config{MSS: 1000, NoTimestamps: true, NoDelay: true, Controller: NewReno}, synAck, 10*ms)
-		want := "P. 1:1001 ack 1"
-		if last {
-			w.closeWrite()
-			want = "F. 1:1 ack 1"
-		} else {
-			w.write(1000)
-		}
-		w.expect(want)
-		w.advance(61 * ms)
-		w.none()
-		w.advance(ms)
-		if !last {
-			w.none()
-			w.advance(148 * ms) // the timeout is nearer than the probe
-		}
-		w.expect(want)
-	}
-}
-
 // With something new to send, the probe is that.
 func TestTLPNewData(t *testing.T) {
 	w := dialRTT(t, Config{MSS: 1000, NoTimestamps: true, NoDelay: true, Controller: NewReno}, synAck, 40*ms)
