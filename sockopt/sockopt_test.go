@@ -269,78 +269,97 @@ func TestTyped(t *testing.T) {
 
 // TestTCPInfo compares the figures after the same transfer.
 func TestTCPInfo(t *testing.T) {
-	kernel, ours := backends(t)
-	const sent, received = 100000, 500
-	for name, s := range map[string]sockets{"kernel": kernel, "direct": ours} {
+	for _, name := range []string{"kernel", "direct"} {
 		t.Run(name, func(t *testing.T) {
-			info := func(c any) *sockopt.Info {
-				t.Helper()
-				in, err := sockopt.TCPInfo(c)
-				if err != nil {
-					t.Fatal(err)
+			// What is sent again because the machine did something else for longer than a
+			// round trip is in many of these numbers: then another connection is asked.
+			for try := 0; ; try++ {
+				kernel, ours := backends(t)
+				s := map[string]sockets{"kernel": kernel, "direct": ours}[name]
+				if tcpInfo(t, s, try == 9) {
+					return
 				}
-				return in
-			}
-			before := info(s.client)
-			if before.State != sockopt.Established || before.SndSsthresh != sockopt.InfiniteThreshold || before.SndCwnd < 2 {
-				t.Errorf("at first: %+v", before)
-			}
-			if before.Delivered != 1 || before.BytesAcked != 1 || info(s.server).BytesAcked != 0 {
-				t.Errorf("the handshake counts: %+v", before)
-			}
-			if l := info(s.listener); l.State != sockopt.Listen || l.Unacked != 0 || l.Sacked == 0 {
-				t.Errorf("listener: %+v", l)
-			}
-			if _, err := s.client.Write(make([]byte, sent)); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(s.server, make([]byte, sent)); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := s.server.Write(make([]byte, received)); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(s.client, make([]byte, received)); err != nil {
-				t.Fatal(err)
-			}
-			c, v := info(s.client), info(s.server)
-			for what, ok := range map[string]bool{
-				"bytes_acked":    c.BytesAcked == sent+1,
-				"bytes_received": c.BytesReceived == received && v.BytesReceived == sent,
-				"bytes_sent":     c.BytesSent == sent && c.BytesRetrans == 0 && v.BytesSent == received,
-				"rtt":            c.RTT > 0 && c.RTT < 1e6 && c.MinRTT <= c.RTT && v.RTT > 0,
-				"rto":            c.RTO >= 200000 && c.RTO < 3e6,
-				"mss":            c.SndMSS > 1000 && c.SndMSS <= 65483 && c.AdvMSS >= c.SndMSS && c.PMTU > c.SndMSS,
-				"options":        c.Options&(sockopt.OptTimestamps|sockopt.OptSACK|sockopt.OptWScale) == 7,
-				"wscale":         c.SndWScale() == v.RcvWScale() && c.RcvWScale() > 0,
-				"flight":         c.Unacked == 0 && c.Lost == 0 && c.Retrans == 0 && c.Sacked == 0 && c.NotsentBytes == 0,
-				"segments":       c.SegsOut >= 3 && v.SegsIn >= 3 && c.DataSegsOut >= 2 && c.DataSegsOut < c.SegsOut,
-				"data_segs":      c.DataSegsIn == 1 && v.DataSegsOut == 1,
-				"delivered":      c.Delivered == c.DataSegsOut+1 && v.Delivered <= 2,
-				"busy":           c.BusyTime >= c.RwndLimited+c.SndbufLimited,
-				"ca_state":       c.CAState == sockopt.CAOpen,
-				"reordering":     c.Reordering >= 3,
-				"snd_wnd":        c.SndWnd > 0 && v.RcvWnd > 0,
-				"cwnd":           c.SndCwnd >= 2 && c.SndSsthresh == sockopt.InfiniteThreshold,
-				"backoff":        c.Retransmits == 0 && c.Backoff == 0 && c.Probes == 0,
-			} {
-				if !ok {
-					t.Errorf("%s: client %+v\nserver %+v", what, c, v)
-				}
-			}
-			// The numbers of the states.
-			s.client.(interface{ CloseWrite() error }).CloseWrite()
-			if _, err := s.server.Read(make([]byte, 1)); err != io.EOF {
-				t.Fatal(err)
-			}
-			if c, v := info(s.client), info(s.server); v.State != sockopt.CloseWait || c.State != sockopt.FinWait2 && c.State != sockopt.FinWait1 {
-				t.Errorf("after a FIN: %v and %v", c.State, v.State)
-			}
-			if v := info(s.server); v.BytesReceived != sent+1 {
-				t.Errorf("with FIN %d bytes received", v.BytesReceived)
 			}
 		})
 	}
+}
+
+// tcpInfo compares what the ends of a fresh connection say with what was done to it. It
+// returns false, and has judged nothing but the beginning, if something was sent twice,
+// unless that is to be judged, too.
+func tcpInfo(t *testing.T, s sockets, last bool) bool {
+	t.Helper()
+	const sent, received = 100000, 500
+	info := func(c any) *sockopt.Info {
+		t.Helper()
+		in, err := sockopt.TCPInfo(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	before := info(s.client)
+	if before.State != sockopt.Established || before.SndSsthresh != sockopt.InfiniteThreshold || before.SndCwnd < 2 {
+		t.Errorf("at first: %+v", before)
+	}
+	if before.Delivered != 1 || before.BytesAcked != 1 || info(s.server).BytesAcked != 0 {
+		t.Errorf("the handshake counts: %+v", before)
+	}
+	if l := info(s.listener); l.State != sockopt.Listen || l.Unacked != 0 || l.Sacked == 0 {
+		t.Errorf("listener: %+v", l)
+	}
+	if _, err := s.client.Write(make([]byte, sent)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(s.server, make([]byte, sent)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.server.Write(make([]byte, received)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(s.client, make([]byte, received)); err != nil {
+		t.Fatal(err)
+	}
+	c, v := info(s.client), info(s.server)
+	if c.TotalRetrans+v.TotalRetrans > 0 && !last {
+		return false
+	}
+	for what, ok := range map[string]bool{
+		"bytes_acked":    c.BytesAcked == sent+1,
+		"bytes_received": c.BytesReceived == received && v.BytesReceived == sent,
+		"bytes_sent":     c.BytesSent == sent && c.BytesRetrans == 0 && v.BytesSent == received,
+		"rtt":            c.RTT > 0 && c.RTT < 1e6 && c.MinRTT <= c.RTT && v.RTT > 0,
+		"rto":            c.RTO >= 200000 && c.RTO < 3e6,
+		"mss":            c.SndMSS > 1000 && c.SndMSS <= 65483 && c.AdvMSS >= c.SndMSS && c.PMTU > c.SndMSS,
+		"options":        c.Options&(sockopt.OptTimestamps|sockopt.OptSACK|sockopt.OptWScale) == 7,
+		"wscale":         c.SndWScale() == v.RcvWScale() && c.RcvWScale() > 0,
+		"flight":         c.Unacked == 0 && c.Lost == 0 && c.Retrans == 0 && c.Sacked == 0 && c.NotsentBytes == 0,
+		"segments":       c.SegsOut >= 3 && v.SegsIn >= 3 && c.DataSegsOut >= 2 && c.DataSegsOut < c.SegsOut,
+		"data_segs":      c.DataSegsIn == 1 && v.DataSegsOut == 1,
+		"delivered":      c.Delivered == c.DataSegsOut+1 && v.Delivered <= 2,
+		"busy":           c.BusyTime >= c.RwndLimited+c.SndbufLimited,
+		"ca_state":       c.CAState == sockopt.CAOpen,
+		"reordering":     c.Reordering >= 3,
+		"snd_wnd":        c.SndWnd > 0 && v.RcvWnd > 0,
+		"cwnd":           c.SndCwnd >= 2 && c.SndSsthresh == sockopt.InfiniteThreshold,
+		"backoff":        c.Retransmits == 0 && c.Backoff == 0 && c.Probes == 0,
+	} {
+		if !ok {
+			t.Errorf("%s: client %+v\nserver %+v", what, c, v)
+		}
+	}
+	// The numbers of the states.
+	s.client.(interface{ CloseWrite() error }).CloseWrite()
+	if _, err := s.server.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+	if c, v := info(s.client), info(s.server); v.State != sockopt.CloseWait || c.State != sockopt.FinWait2 && c.State != sockopt.FinWait1 {
+		t.Errorf("after a FIN: %v and %v", c.State, v.State)
+	}
+	if v := info(s.server); v.BytesReceived != sent+1 {
+		t.Errorf("with FIN %d bytes received", v.BytesReceived)
+	}
+	return true
 }
 
 // TestLayout: what direct writes is what is read.
