@@ -99,11 +99,31 @@ func echoBody(w http.ResponseWriter, r *http.Request) {
 	w.Write(p)
 }
 
+// onOneConnection runs a round of requests that should take one connection. The client
+// gives one up whose answer comes 50 ms before its goroutine is told that the request
+// has been written: what a busy machine does to one round it does not do to five.
+func onOneConnection(h *harness, round func(h *harness) error) {
+	h.Helper()
+	for try := 1; ; try++ {
+		err := round(h)
+		if err == nil {
+			return
+		}
+		if try == 5 {
+			h.Fatal(err)
+		}
+	}
+}
+
 // testHTTPKeepAlive makes many requests on one connection.
-func testHTTPKeepAlive(h *harness) {
+func testHTTPKeepAlive(h *harness) { onOneConnection(h, keepAlive) }
+
+func keepAlive(h *harness) error {
+	h.Helper()
 	w := newWeb(h, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello %s from %s", r.URL.Path, r.RemoteAddr)
 	}), nil)
+	defer w.stop()
 	first := ""
 	for i := range 50 {
 		body, err := w.do("GET", "/page", nil)
@@ -112,13 +132,13 @@ func testHTTPKeepAlive(h *harness) {
 			first = string(body)
 		}
 		if string(body) != first {
-			h.Fatalf("request %d came from another connection: %q, first %q", i, body, first)
+			return fmt.Errorf("request %d came from another connection: %q, first %q", i, body, first)
 		}
 	}
 	if n := w.dials.Load(); n != 1 {
-		h.Errorf("50 requests took %d connections", n)
+		return fmt.Errorf("50 requests took %d connections", n)
 	}
-	w.stop()
+	return nil
 }
 
 func testHTTPBodies(h *harness) {
@@ -227,8 +247,12 @@ func testTLS(h *harness) {
 	h.check(client.Close())
 }
 
-func testHTTPS(h *harness) {
+func testHTTPS(h *harness) { onOneConnection(h, https) }
+
+func https(h *harness) error {
+	h.Helper()
 	w := newWeb(h, http.HandlerFunc(echoBody), newCertificate(h))
+	defer w.stop()
 	for i := range 10 {
 		body := random(100_000, byte(i))
 		got, err := w.do("POST", "/", bytes.NewReader(body))
@@ -238,7 +262,7 @@ func testHTTPS(h *harness) {
 		}
 	}
 	if n := w.dials.Load(); n != 1 {
-		h.Errorf("10 requests took %d connections", n)
+		return fmt.Errorf("10 requests took %d connections", n)
 	}
-	w.stop()
+	return nil
 }
