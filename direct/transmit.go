@@ -226,7 +226,8 @@ func (q *queue) park(tb *txBatch) bool {
 
 // maxStalled is how many batches, of some 13 KiB each, wait for room in a queue. A
 // hundred thousand connections may have something to say while a device stalls, an
-// answer to a keep-alive probe for instance.
+// answer to a keep-alive probe for instance. The number is looked at without the stall's
+// lock: those who do so at the same moment may have one batch more each.
 const maxStalled = 64
 
 // crowded reports whether c has to wait for its turn to take a batch: then it was put
