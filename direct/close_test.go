@@ -127,7 +127,7 @@ func TestNothingLeft(t *testing.T) {
 	// Goroutines of ours that wait for a connection end by themselves, and so do those
 	// that are in the middle of a Write: what they lend to the device is accounted for
 	// until then.
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for _, s := range []*Stack{p.a, p.b} {
 		for s.mem.used.Load() != 0 && time.Now().Before(deadline) {
 			runtime.Gosched()
