@@ -65,6 +65,8 @@ const (
 	attackUrgent          // pointers anywhere
 	attackAgain           // the last segment, many times
 	attackRenege          // SACK for all, and then for nothing
+	attackHoles           // crumbs, each with a gap before it
+	attackEdge            // bytes across the window's right edge
 	attackNothing         // no acknowledgement, but bare flags
 	appWrite
 	appRead
@@ -110,7 +112,7 @@ func (m *hostile) text(s *Segment, n int, salt byte) {
 // input gives the connection a segment and looks at what became of it.
 func (m *hostile) input(s Segment) {
 	c := &m.c
-	if s.Window > 0 || s.Flags.Has(ACK) {
+	if at := s.Ack.Sub(m.iss); s.Flags.Has(ACK) && at >= 0 && at <= c.sndNxt.Sub(m.iss) { // what may be believed
 		scale := c.sndScale
 		if s.Flags.Has(SYN) {
 			scale = 0
@@ -356,6 +358,9 @@ func (m *hostile) attack() {
 		}
 		c.PacketTooBig(m.now, c.sndUna.Add(m.near()), size)
 		c.ICMPError(m.now, c.sndUna.Add(m.near()), errUnreachable)
+		if c.state.synchronized() && c.mtu.path < min(minPathMSS, c.mtu.most) {
+			m.t.Fatalf("ICMP made a path of %d bytes", c.mtu.path)
+		}
 		m.check(false)
 		m.drain()
 		return
@@ -384,6 +389,18 @@ func (m *hostile) attack() {
 		m.input(s)
 		s.Ack = c.sndUna.Add(min(outstanding, m.byte()*100))
 		s.Options.NSACK = 0
+	case attackHoles:
+		size, gap := 1+m.byte()%4, 1+m.byte()%40
+		for i := range 2 * m.byte() {
+			s = m.plain()
+			s.Seq = s.Seq.Add(gap + i*(size+gap))
+			m.text(&s, size, 0)
+			m.input(s)
+		}
+		s = m.plain()
+	case attackEdge:
+		s.Seq = c.windowEdge().Add(-m.byte() * (1 + m.byte()%64))
+		m.text(&s, m.byte()*(1+m.byte()%64), 0)
 	case attackNothing:
 		s.Flags = Flags(m.byte()) &^ (ACK | RST | SYN)
 		m.text(&s, m.byte(), 0)

@@ -201,6 +201,32 @@ func TestPathMTU(t *testing.T) {
 	}
 }
 
+// Probes for a larger segment that vanish say nothing of congestion (RFC 4821, section
+// 7.5), however their loss is found out: by what arrives behind them, or by the
+// reordering timer where little does.
+func TestProbesLost(t *testing.T) {
+	for _, window := range []int{14000, 20000, 60000} {
+		for _, rate := range []int64{125_000, 1_250_000} {
+			cfg := both(tcpsim.Path{Delay: 100 * time.Millisecond, Rate: rate})
+			cfg.A.MTUProbing, cfg.B.ReceiveBuffer = tcp.MTUProbeAlways, window
+			vanished := 0
+			cfg.Drop = func(fromA bool, n int, s *tcp.Segment) bool {
+				if fromA && len(s.Payload) > 1228 {
+					vanished++
+					return true
+				}
+				return false
+			}
+			p := newPair(t, cfg, 1<<20, 0)
+			p.finish(10 * time.Minute)
+			in := p.A.Conn.Info()
+			if vanished == 0 || in.SegmentSize < 1228-8 || in.SegmentSize > 1228 || in.FastRecoveries > 0 || in.Timeouts > 0 {
+				t.Errorf("window %d, rate %d: %d probes vanished, %+v", window, rate, vanished, in)
+			}
+		}
+	}
+}
+
 // On a clean path nothing is sent twice, and the link is full.
 func TestCleanPath(t *testing.T) {
 	for _, gso := range []int{0, 65000} {

@@ -153,7 +153,7 @@ func (c *Conn) suspectBlackHole(now clock.Time) {
 func (c *Conn) probeMTU(now clock.Time, b *Batch) (sent int, wait bool) {
 	m := &c.mtu
 	cwnd := c.cwnd()
-	if !m.on || m.size > 0 || c.recovery != recoveryOpen || cwnd < mtuProbeWindow || c.finQueued ||
+	if !m.on || m.size > 0 || c.recovery != recoveryOpen || cwnd < mtuProbeWindow ||
 		c.tlpNew || len(c.rcvBuf.runs) > 0 || c.hasDSACK() {
 		return 0, false
 	}

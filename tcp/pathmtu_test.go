@@ -60,3 +60,37 @@ func TestPathBounds(t *testing.T) {
 	})
 	w.skip()
 }
+
+// A probe that vanished says nothing of congestion (RFC 4821, section 7.5), also where
+// too little came behind it and it takes the reordering timer to notice.
+func TestProbeLostByTimer(t *testing.T) {
+	cfg := plain()
+	cfg.MTUProbing, cfg.BaseMSS = MTUProbeAlways, 500
+	w := dialRTT(t, cfg, "S. 0:0 ack 1 win 65535 <mss 1000,sackOK,wscale 14>", 40*ms)
+	for w.c.cwnd() < 2*mtuProbeWindow {
+		w.write(500)
+		w.skip()
+		w.now = w.now.Add(40 * ms)
+		w.recv(w.text(". 1:1 ack %d win 65535", w.wrote+1))
+		w.skip()
+		if w.c.mtu.size > 0 {
+			t.Fatal("a probe of too little")
+		}
+		w.c.cc.(*reno).cwnd++
+	}
+	from, window := w.wrote+1, w.c.cwnd()
+	w.write(750 + 4*500)
+	w.skip()
+	if m := &w.c.mtu; m.size != 750 {
+		t.Fatalf("the probe has %d bytes", m.size)
+	}
+	w.now = w.now.Add(40 * ms)
+	w.recv(w.text(". 1:1 ack %d win 65535 <sack %d:%d>", from, from+750, from+1250))
+	w.none()
+	w.advance(12 * ms) // the reordering timer: a quarter of a round trip, and 2 ms
+	w.expect(w.text(". %d:%d ack 1", from, from+500), w.text(". %d:%d ack 1", from+500, from+750))
+	in := w.c.Info()
+	if in.FastRecoveries > 0 || in.Timeouts > 0 || w.c.cwnd() < window || w.c.mtu.high != 749 {
+		t.Errorf("window %d, was %d; %d remain possible; %+v", w.c.cwnd(), window, w.c.mtu.high, in)
+	}
+}

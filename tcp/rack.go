@@ -273,7 +273,7 @@ func (c *Conn) rackTimeout(now clock.Time) {
 		c.setTimer(timerReordering, min(now.Add(wait+rackSlack), c.retransmitAt(now)))
 	}
 	if c.inFlight() != flight {
-		if c.recovery != recoveryFast {
+		if c.recovery != recoveryFast && !c.probeFailed() {
 			c.enterFast(now)
 			if !c.cc.OwnRecovery() {
 				c.prrUpdate(1, false)
