@@ -58,6 +58,15 @@ func realCells() []realCell {
 		{Name: "loss-1%", Controller: "cubic", RTT: 50 * ms, Rate: 50e6, Loss: 0.01, work: short(10_000, 41)},
 		{Name: "loss-1%", Controller: "cubic", RTT: 50 * ms, Rate: 50e6, Loss: 0.01, work: short(100_000, 41)},
 		{Name: "loss-1%", Controller: "cubic", RTT: 50 * ms, Rate: 50e6, Loss: 0.01, work: short(1_000_000, 11)},
+		{Name: "clean", Controller: "cubic", RTT: 100 * ms, Rate: 20e6, work: short(10_000, 11)},
+		{Name: "clean", Controller: "cubic", RTT: 100 * ms, Rate: 20e6, work: short(100_000, 11)},
+		{Name: "clean", Controller: "cubic", RTT: 100 * ms, Rate: 20e6, work: short(1_000_000, 11)},
+		{Name: "loss-3%", Controller: "cubic", RTT: 100 * ms, Rate: 20e6, Loss: 0.03, work: short(10_000, 41)},
+		{Name: "loss-3%", Controller: "cubic", RTT: 100 * ms, Rate: 20e6, Loss: 0.03, work: short(100_000, 41)},
+		{Name: "loss-3%", Controller: "cubic", RTT: 100 * ms, Rate: 20e6, Loss: 0.03, work: short(1_000_000, 11)},
+		{Name: "reorder-rtt/4", Controller: "cubic", RTT: 50 * ms, Rate: 50e6, Reorder: 0.02, work: short(10_000, 21)},
+		{Name: "reorder-rtt/4", Controller: "cubic", RTT: 50 * ms, Rate: 50e6, Reorder: 0.02, work: short(100_000, 21)},
+		{Name: "reorder-rtt/4", Controller: "cubic", RTT: 50 * ms, Rate: 50e6, Reorder: 0.02, work: short(1_000_000, 21)},
 	}
 }
 

@@ -31,7 +31,7 @@ type result struct {
 	Timeouts      uint64
 	Recoveries    uint64
 	Undos         uint64
-	Pause         time.Duration // the longest in which a reader got nothing, in the whole time
+	Pause         time.Duration // the longest in which a reader got nothing, from connecting on
 	// Surprise is what nobody would expect of the cell, although no goal says so.
 	Surprise string `json:",omitempty"`
 

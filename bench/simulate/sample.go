@@ -36,7 +36,7 @@ func (c *cell) vacuous() string {
 		return "its buffer is the least, as that of the next larger one"
 	case c.Windowed && 1.5*c.bdp() < 8*payloadSize:
 		return "the bound of the window is the least that there is"
-	case im.Silent && !im.Early && end < 20*time.Second:
+	case im.Silent && (!im.Early || im.Probing == tcp.MTUProbeBlackHole) && end < 20*time.Second:
 		return "it ends before a sender can have noticed that packets vanish"
 	case end < 50*c.RTT:
 		return "it ends before the 50th round trip, by the bound of the segments"

@@ -38,7 +38,8 @@ type FlowStats struct {
 	// Arrived counts segments with data, without copies that the network made, and
 	// Spurious those that brought nothing new: they were sent again for nothing.
 	Arrived, Spurious uint64
-	// Pause is the longest time between two bytes that the receiving application got.
+	// Pause is the longest time in which the receiving application got no bytes between
+	// connecting and the last one.
 	Pause time.Duration
 	Info  tcp.Info // of the sender
 }
@@ -203,9 +204,7 @@ func (f *Flow) receive() {
 				return
 			}
 			if m > 0 {
-				if f.news != 0 {
-					f.pause = max(f.pause, f.sim.Now.Sub(f.news))
-				}
+				f.pause = max(f.pause, f.sim.Now.Sub(max(f.news, f.begin)))
 				f.news = f.sim.Now
 			}
 			f.read += int64(m)
