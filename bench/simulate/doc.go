@@ -5,6 +5,7 @@
 //
 //	go run ./bench/simulate             # the selection that the project's own check runs
 //	go run ./bench/simulate -full       # the whole grid: hours
+//	go run ./bench/simulate -sample 500 # cells of the whole grid that the seed chooses
 //	go run ./bench/simulate -run 'loss-1%/50ms' -md
 //	go run ./bench/simulate -list
 //	go run ./bench/simulate -real       # against Linux and gVisor, in real time
@@ -31,11 +32,20 @@
 // bounded time after its last byte was written, no memory may stay lent, and every
 // packet must be accounted for. Some cells have goals besides; goals.go has them, with
 // those that are known to be missed and why. The exit status is 1 if a cell hangs,
-// corrupts or leaks, or falls short of a goal without that being known.
+// corrupts or leaks, or falls short of a goal without that being known. What is
+// surprising and has no goal is told: less than half of the link, or seconds without a
+// byte, where nothing is lost but by the senders' own doing.
+//
+// The same checks hold for whole stacks of package direct over netif's wire: TestStacks
+// runs some of the cells with them, in a testing/synctest bubble.
 //
 // # The selection
 //
-// Without -full the cells come from a list in a fixed order, those with goals first,
+// The whole grid is every combination in which what the cell is named for can take
+// place; sample.go says when it cannot. No cell has more than two million segments at
+// the link's rate.
+//
+// Without -full and -sample the cells come from a list in a fixed order, those with goals first,
 // and as many of them as fit -time are run: by an estimate of a cell's cost from its
 // packets on two processors, not by a clock, so that the selection is the same
 // everywhere.

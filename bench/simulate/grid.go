@@ -129,10 +129,11 @@ func selection() []cell {
 		}
 	}
 	for _, im := range holes() {
-		for _, rtt := range []time.Duration{ms, 50 * ms, 300 * ms} {
-			for _, cc := range controllers() {
-				list = append(list, bulkCell(im, rtt, 10e6, 1, cc))
-			}
+		for _, cc := range controllers() {
+			list = append(list, bulkCell(im, 50*ms, 10e6, 1, cc))
+		}
+		for _, rtt := range []time.Duration{ms, 300 * ms} {
+			list = append(list, bulkCell(im, rtt, 10e6, 1, "cubic"))
 		}
 		if im.MTU == 0 || im.Early {
 			list = append(list, shortCell(im, 50*ms, 10e6, 100_000, "cubic", 11))
