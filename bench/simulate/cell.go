@@ -44,6 +44,9 @@ type impairment struct {
 	// Switch makes the round trip twice as long after a third and half as long as at
 	// first after two.
 	Switch bool
+	// Police is the share of the rate that a policer in front of the link lets pass, with
+	// bursts of a quarter of a round trip.
+	Police float64
 	// Grain is the resolution of the ends' clocks.
 	Grain time.Duration
 }
@@ -68,6 +71,7 @@ func impairments() []impairment {
 		impairment{Name: "path-switch", Switch: true},
 		impairment{Name: "ecn-mark", Mark: 0.5},
 		impairment{Name: "clock-1ms", Grain: time.Millisecond},
+		impairment{Name: "policed-1/2", Police: 0.5},
 	)
 }
 
@@ -182,7 +186,9 @@ func (c *cell) links(l *tcpsim.Loop) (data, acks *tcpsim.Link) {
 	im := &c.Impairment
 	of := func(f float64) time.Duration { return time.Duration(f * float64(c.RTT)) }
 	l.Grain = im.Grain
+	police := int64(im.Police * float64(c.Rate))
 	data = tcpsim.NewLink(l, tcpsim.LinkConfig{
+		Police: police, PoliceBurst: max(int(float64(police)/8*c.RTT.Seconds()/4), minBuffer),
 		Rate: c.Rate, Buffer: c.bufferBytes(), Mark: im.Mark, Delay: c.RTT / 2, Loss: im.Loss, Burst: im.Burst,
 		Jitter: of(im.Jitter), Duplicate: im.Duplicate, Reorder: im.Reorder, ReorderBy: of(im.ReorderBy),
 	})

@@ -22,6 +22,11 @@ import (
 //     small path costs none.
 //   - Sixteen flows with equal round trips share the link with Jain's index of 0.9, if path and
 //     buffer hold a segment of each.
+//   - Of four flows of two controllers on a clean path, neither controller's two get less
+//     than a tenth.
+//   - BBR keeps 0.9 of the link when 1 % is lost at random, when ACKs come compressed or
+//     stretched, and by clocks of 1 ms; and 0.9 of what a policer lets pass, of which no
+//     more than 1 % is sent again where the round trip takes 50 ms or more.
 func judge(c *cell, r *result) {
 	name := c.Impairment.Name
 	warm, _ := c.times()
@@ -41,6 +46,20 @@ func judge(c *cell, r *result) {
 			limit = 2*time.Second + 4*c.RTT
 		}
 		r.goal(fmt.Sprintf("no pause longer than %v", limit), r.Pause.Seconds(), r.Pause <= limit)
+	case name == "clean" && c.Flows == 4 && len(c.Controllers) == 2 && warm >= 20*time.Second:
+		least := 1.0
+		for _, share := range r.Controllers {
+			least = min(least, share)
+		}
+		r.goal("neither controller below 0.1", least, least >= 0.1)
+	case c.Flows == 1 && c.Controllers[0] == "bbr" && c.Buffer == 1 && warm >= 20*time.Second &&
+		(name == "loss-1%" || name == "clock-1ms" || name == "ack-compressed" || name == "ack-stretched"):
+		r.goal("goodput at least 0.9", r.Goodput, r.Goodput >= 0.9)
+	case c.Flows == 1 && c.Controllers[0] == "bbr" && c.Buffer == 1 && c.Impairment.Police > 0 && warm >= 20*time.Second:
+		r.goal("goodput at least 0.9 of what may pass", r.Goodput/c.Impairment.Police, r.Goodput >= 0.9*c.Impairment.Police)
+		if c.RTT >= 50*time.Millisecond {
+			r.goal("again at most 0.01", r.Retransmitted, r.Retransmitted <= 0.01)
+		}
 	case name == "reorder-rtt/4" && c.Windowed && c.Flows == 1:
 		r.goal("spurious at most 0.001", r.Spurious, r.Spurious <= 0.001)
 		if r.Overflow == 0 {
@@ -81,12 +100,12 @@ func (m *miss) holds(value float64) bool {
 func knownMisses() []miss {
 	return []miss{
 		{
-			prefix: "clean/300ms/", suffix: "/1bdp/1xbbr", goal: "goodput", floor: 0.9,
-			why: "BBR gives up half of its window once in five seconds, for a round trip at least, to see the path without its queue (draft-ietf-ccwg-bbr, section 5.3.4): where that round trip takes 300 ms it costs 6 %",
+			prefix: "clean/300ms/", suffix: "/1bdp/1xbbr", goal: "goodput", floor: 0.925,
+			why: "BBR gives up half of its window once in five seconds, for a round trip at least, to see the path without its queue (draft-ietf-ccwg-bbr, section 5.3.4): where that round trip takes 300 ms it costs 5.5 %, and 0.93 are left when two of them fall into the ten seconds that are measured",
 		},
 		{
-			prefix: "clean/", suffix: "/1bdp/16xbbr", goal: "Jain", floor: 0.7,
-			why: "sixteen flows of BBR take longer than 100 s to find equal shares where the round trip takes 100 ms, or 1 ms and two packets each fill the path; the cause is not known",
+			prefix: "clean/100ms/", suffix: "/1bdp/16xbbr", goal: "Jain", floor: 0.78,
+			why: "sixteen flows of BBR take longer than 100 s to find equal shares where the round trip takes 100 ms; the index is 0.80 to 0.91 by seed, and the cause is not known",
 		},
 	}
 }

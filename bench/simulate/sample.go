@@ -67,7 +67,7 @@ func sample(list []cell, n int, seed uint64) []cell {
 // reader that gets nothing for longer than losses in a row explain.
 func surprise(c *cell, r *result) string {
 	im := &c.Impairment
-	lossFree := im.Loss == 0 && im.AckLoss == 0 && im.Tail == 0
+	lossFree := im.Loss == 0 && im.AckLoss == 0 && im.Tail == 0 && im.Police == 0
 	found := im.Probing != tcp.MTUProbeNever && im.MTU > 0 && c.RTT > 100*time.Millisecond // see judge
 	switch {
 	case c.Short > 0 || c.windowLimited() || found:

@@ -74,6 +74,9 @@ func TestVerdicts(t *testing.T) {
 	fair := cell{Impairment: kind("clean"), RTT: 50 * time.Millisecond, Rate: 100e6, Buffer: 1, Flows: 16, Controllers: []string{"cubic"}}
 	late := windowed(kind("reorder-rtt/4"), 50*time.Millisecond, 100e6, "cubic")
 	hole := bulkCell(kind("mtu-hole-1280"), 50*time.Millisecond, 10e6, 1, "cubic")
+	random := bulkCell(kind("loss-1%"), 50*time.Millisecond, 100e6, 1, "bbr")
+	policed := bulkCell(kind("policed-1/2"), 50*time.Millisecond, 100e6, 1, "bbr")
+	mixed := cell{Impairment: kind("clean"), RTT: 50 * time.Millisecond, Rate: 100e6, Buffer: 1, Flows: 4, Controllers: []string{"reno", "bbr"}}
 	probed := bulkCell(kind("mtu-small-1280-always"), 50*time.Millisecond, 10e6, 1, "cubic")
 	for _, c := range []struct {
 		cell           *cell
@@ -83,7 +86,14 @@ func TestVerdicts(t *testing.T) {
 		{&clean, result{Goodput: 0.96}, false, false},
 		{&clean, result{Goodput: 0.94}, true, true},
 		{&bbr, result{Goodput: 0.94}, true, false},
-		{&bbr, result{Goodput: 0.89}, true, true},
+		{&bbr, result{Goodput: 0.92}, true, true},
+		{&random, result{Goodput: 0.91}, false, false},
+		{&random, result{Goodput: 0.89}, true, true},
+		{&policed, result{Goodput: 0.46, Retransmitted: 0.005}, false, false},
+		{&policed, result{Goodput: 0.44, Retransmitted: 0.005}, true, true},
+		{&policed, result{Goodput: 0.46, Retransmitted: 0.02}, true, true},
+		{&mixed, result{Controllers: map[string]float64{"bbr": 0.88, "reno": 0.12}}, false, false},
+		{&mixed, result{Controllers: map[string]float64{"bbr": 0.92, "reno": 0.08}}, true, true},
 		{&fair, result{Jain: 0.91}, false, false},
 		{&fair, result{Jain: 0.89}, true, true},
 		{&late, result{Spurious: 0.0009, Recoveries: 2, Undos: 2}, false, false},

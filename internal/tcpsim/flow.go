@@ -277,6 +277,9 @@ func (f *Flow) Check() error {
 // Failed returns what is wrong with a transfer under way, nil if nothing is.
 func (f *Flow) Failed() error { return f.err }
 
+// Sender returns the connection that sends.
+func (f *Flow) Sender() *tcp.Conn { return &f.from.Conn }
+
 // Stats returns the figures up to now.
 func (f *Flow) Stats() FlowStats {
 	return FlowStats{

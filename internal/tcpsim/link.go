@@ -18,6 +18,10 @@ type LinkConfig struct {
 	// is no limit. Silent does not tell: a black hole (RFC 2923, section 2.1).
 	MTU    int
 	Silent bool
+	// Police is the rate in bits per second at which tokens fill a bucket of PoliceBurst
+	// bytes: a segment that finds too few is dropped, and none waits; 0 is no policer.
+	Police      int64
+	PoliceBurst int
 	// Rate in bits per second, HeaderBytes included; 0 is no bottleneck. Buffer is
 	// how many bytes may wait for it, the segment being sent included; what does not
 	// fit is dropped at the tail. 0 is no limit. A segment always fits an idle link.
@@ -54,6 +58,7 @@ type LinkStats struct {
 	Overflow        uint64 // dropped at the buffer's tail
 	Lost            uint64 // lost by the medium
 	TooBig          uint64 // dropped for the MTU
+	Policed         uint64 // dropped by the policer
 	Thinned         uint64 // ACKs that a later one replaced
 	Duplicated      uint64 // copies made
 	Reordered       uint64
@@ -70,10 +75,12 @@ type Link struct {
 	cfg   LinkConfig
 	stats LinkStats
 
-	free clock.Time // when the bottleneck has sent all that it took
-	rest int64      // what free lacks, in 1/Rate nanoseconds
-	bad  bool       // the segment before was lost, in a burst
-	sent clock.Time // when that was
+	free     clock.Time // when the bottleneck has sent all that it took
+	rest     int64      // what free lacks, in 1/Rate nanoseconds
+	tokens   float64    // bytes in the policer's bucket
+	tokensAt clock.Time // as of then; 0 before the first segment, when it is full
+	bad      bool       // the segment before was lost, in a burst
+	sent     clock.Time // when that was
 
 	// line holds the segments on the way that arrive in order; line[0] is number
 	// first. armed says that an event waits for it.
@@ -130,7 +137,7 @@ func (k *Link) OnTheWay() int { return len(k.line) - k.head + k.late }
 // Check tells whether every segment that entered is accounted for.
 func (k *Link) Check() error {
 	s := &k.stats
-	in, out := s.Sent+s.Duplicated, s.Delivered+s.Overflow+s.Lost+s.TooBig+s.Thinned+uint64(k.OnTheWay())
+	in, out := s.Sent+s.Duplicated, s.Delivered+s.Overflow+s.Lost+s.TooBig+s.Policed+s.Thinned+uint64(k.OnTheWay())
 	if in != out {
 		return fmt.Errorf("tcpsim: %d segments and copies entered the link, %d left it or are on the way: %+v", in, out, *s)
 	}
@@ -148,6 +155,11 @@ func (k *Link) send(from *Side, b []byte, seg *tcp.Segment) {
 		if !c.Silent {
 			k.tooBig(from, seg.Seq)
 		}
+		l.recycle(b)
+		return
+	}
+	if c.Police > 0 && !k.passes(size) {
+		k.stats.Policed++
 		l.recycle(b)
 		return
 	}
@@ -200,6 +212,22 @@ func (k *Link) send(from *Side, b []byte, seg *tcp.Segment) {
 		k.stats.Duplicated++
 		k.push(parcel{at: at, from: from, b: append(l.frame(), b...), ecn: ecn, copy: true}, seg)
 	}
+}
+
+// passes takes a segment's tokens out of the policer's bucket, if there are enough.
+func (k *Link) passes(size int) bool {
+	c, now := &k.cfg, k.loop.Now
+	if k.tokensAt == 0 {
+		k.tokens = float64(c.PoliceBurst)
+	} else {
+		k.tokens = min(k.tokens+float64(c.Police)/8*now.Sub(k.tokensAt).Seconds(), float64(c.PoliceBurst))
+	}
+	k.tokensAt = now
+	if k.tokens < float64(size) {
+		return false
+	}
+	k.tokens -= float64(size)
+	return true
 }
 
 // loses draws whether the medium loses a segment: a chain of two states whose bad one
