@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +41,12 @@ func TestHistogram(t *testing.T) {
 		if got < exact || float64(got) > float64(exact)*(1+2.0/subBuckets)+1 {
 			t.Errorf("seed %d: the %g quantile is %v, want %v", seed, q, got, exact)
 		}
+	}
+	var twice histogram
+	twice.merge(&h)
+	twice.merge(&h)
+	if twice.n != 2*h.n || twice.quantile(0.5) != h.quantile(0.5) {
+		t.Error("twice the same has another median")
 	}
 	if h.quantile(1) < all[len(all)-1] {
 		t.Error("the largest sample is above all")
@@ -125,6 +133,46 @@ func TestTables(t *testing.T) {
 		t.Errorf("JSON has %+v", g)
 	}
 }
+
+// TestPlots holds that there is a drawing for each mode and one of the ratios, and that
+// they show what the tables have.
+func TestPlots(t *testing.T) {
+	r := testResults()
+	idle := mode{parked, 10, 1}
+	r.Modes = append(r.Modes, idle, mode{udpIn, 1, 64}) // of the last there is nothing
+	r.cell(idle, engineDirect).Samples = []sample{withMemory(1 << 10)}
+	r.cell(idle, engineGvisor).Samples = []sample{withMemory(6 << 10)}
+	dir := filepath.Join(t.TempDir(), "new")
+	if err := r.plot(dir); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{
+		"pingpong-1B-64.svg":   {"pingpong/1B/64", "thousand/s", engineDirect, engineGvisor},
+		"memory-parked-10.svg": {"KiB/connection", engineDirect, engineGvisor},
+		"ratios.svg":           {"pingpong/1B/64", "memory/parked/10", engineGvisor, ">0.5<", ">8<"},
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != len(want) {
+		t.Errorf("%v, %v", files, err)
+	}
+	for name, texts := range want {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !strings.HasPrefix(string(b), "<?xml") || !strings.Contains(string(b), "</svg>") {
+			t.Errorf("%s is no SVG", name)
+		}
+		for _, text := range texts {
+			if !strings.Contains(string(b), text) {
+				t.Errorf("%s lacks %q", name, text)
+			}
+		}
+	}
+}
+
+func withMemory(v float64) sample { s := unknown(); s.Memory = v; return s }
 
 func TestCollapsed(t *testing.T) {
 	r := testResults()

@@ -24,6 +24,14 @@ func (h *histogram) add(d time.Duration) {
 	h.counts[bucketOf(uint64(max(d, 0)))]++
 }
 
+// merge adds what o has counted.
+func (h *histogram) merge(o *histogram) {
+	h.n += o.n
+	for i, c := range o.counts {
+		h.counts[i] += c
+	}
+}
+
 // bucketOf is linear below subBuckets and logarithmic above, with subBuckets steps
 // an octave.
 func bucketOf(v uint64) int {

@@ -28,6 +28,8 @@ type options struct {
 	time, warm time.Duration
 	settle     time.Duration // before idle memory is measured
 	idle       int
+	crowd      int
+	plots      string
 	short      bool
 	pin        bool
 	json, md   bool
@@ -48,10 +50,12 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 	fs.IntVar(&o.rounds, "rounds", 3, "how often all is measured; medians are taken over rounds")
 	fs.DurationVar(&o.time, "time", 400*time.Millisecond, "how long each measurement takes, after a third of that to warm up")
 	fs.IntVar(&o.idle, "idle", 10000, "how many connections idle memory is measured with")
+	fs.IntVar(&o.crowd, "crowd", 0, "measure traffic on so many connections at once, too; a client's address has ports for 28,000 and more")
 	fs.BoolVar(&o.short, "short", false, "one short round")
 	fs.BoolVar(&o.pin, "pin", false, "run server, client and all on one CPU")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	fs.BoolVar(&o.md, "md", false, "print Markdown")
+	fs.StringVar(&o.plots, "plots", "", "draw rates and ratios as SVG into this `directory`, too")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write the CPU profile of each server into this `directory`")
 	fs.BoolVar(&o.collapse, "collapse", false, "exit with status 1 if direct is far behind gvisor in any mode; measures these two, in three rounds, unless told otherwise")
 	list := fs.Bool("list", false, "list engines and modes, and measure nothing")
@@ -108,15 +112,17 @@ func parseOptions(args []string, out io.Writer) (*options, error) {
 		for _, e := range allEngines() {
 			fmt.Fprintf(out, "%-14s %s\n", e.Name, e.About)
 		}
-		for _, m := range allModes(o.idle) {
+		for _, m := range allModes(o.idle, o.crowd) {
 			fmt.Fprintln(out, m)
 		}
 		return nil, flag.ErrHelp
+	case o.crowd < 0 || o.crowd > maxCrowd:
+		return nil, fmt.Errorf("-crowd takes 0 to %d: an address has no more ports", maxCrowd)
 	case o.rounds < 1 || o.idle < 1 || o.time < time.Millisecond:
 		return nil, errors.New("rounds, idle and time must be positive")
 	case o.json && o.md:
 		return nil, errors.New("choose one of -json and -md")
-	case len(selectModes(allModes(o.idle), o.run)) == 0:
+	case len(selectModes(allModes(o.idle, o.crowd), o.run)) == 0:
 		return nil, fmt.Errorf("no mode matches %q: -list shows them", *pattern)
 	}
 	if o.cpuProfile != "" {
@@ -211,7 +217,7 @@ func coordinate() error {
 		Machine: describeMachine(o.pin),
 		Command: commandLine(os.Args[1:]),
 		Engines: o.engines,
-		Modes:   selectModes(allModes(o.idle), o.run),
+		Modes:   selectModes(allModes(o.idle, o.crowd), o.run),
 		cells:   make(map[cellKey]*cell),
 	}
 	start := time.Now()
@@ -241,6 +247,9 @@ func coordinate() error {
 		err = res.writeMarkdown(os.Stdout)
 	default:
 		err = res.writeText(os.Stdout)
+	}
+	if err == nil && o.plots != "" {
+		err = res.plot(o.plots)
 	}
 	if err != nil {
 		return err

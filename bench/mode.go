@@ -20,6 +20,7 @@ const (
 	udpPingPong   kind = "udp-pingpong"  // a datagram there and back
 	parked        kind = "parked"        // idle connections, nobody reading
 	reading       kind = "reading"       // idle connections, each with a blocked reader
+	crowd         kind = "crowd"         // messages there and back on many connections in turn
 )
 
 // mode is one thing to measure.
@@ -31,7 +32,7 @@ type mode struct {
 
 func (m mode) String() string {
 	switch m.Kind {
-	case bulkIn, bulkOut, connect, serverCloses, httpKeepAlive:
+	case bulkIn, bulkOut, connect, serverCloses, httpKeepAlive, crowd:
 		return fmt.Sprintf("%s/%d", m.Kind, m.Conns)
 	case pingPong, udpPingPong:
 		return fmt.Sprintf("%s/%dB/%d", m.Kind, m.Size, m.Conns)
@@ -47,9 +48,10 @@ func (m mode) memory() bool { return m.Kind == parked || m.Kind == reading }
 // bulk reports whether the mode counts bytes and not operations.
 func (m mode) bulk() bool { return m.Kind == bulkIn || m.Kind == bulkOut }
 
-// allModes is what a run measures, idle of them with that many idle connections.
-func allModes(idle int) []mode {
-	return []mode{
+// allModes is what a run measures, idle of them with that many idle connections, and one
+// with traffic on that many of many, if any.
+func allModes(idle, many int) []mode {
+	list := []mode{
 		{bulkIn, 1, 0}, {bulkIn, 8, 0},
 		{bulkOut, 1, 0}, {bulkOut, 8, 0},
 		{pingPong, 1, 1}, {pingPong, 64, 1},
@@ -59,6 +61,10 @@ func allModes(idle int) []mode {
 		{udpIn, 1, 64}, {udpOut, 1, 64}, {udpPingPong, 64, 64},
 		{parked, idle, 1}, {reading, idle, 1},
 	}
+	if many > 0 {
+		list = append(list, mode{crowd, many, 64})
+	}
+	return list
 }
 
 // selectModes returns those whose name re matches.

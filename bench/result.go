@@ -16,7 +16,8 @@ type sample struct {
 	Frames         float64 // on the link: thousands per GB in bulk, else per operation
 	ClientResent   float64 // segments the client sent again
 	ServerResent   float64 // segments the server sent again
-	Memory         float64 // bytes per idle connection
+	Memory         float64 // bytes per connection that is idle, or one of a crowd
+	Opening        float64 // seconds until a crowd's connections were made
 }
 
 var fieldsOfSample = []func(*sample) *float64{
@@ -25,6 +26,7 @@ var fieldsOfSample = []func(*sample) *float64{
 	func(s *sample) *float64 { return &s.P999 }, func(s *sample) *float64 { return &s.Allocs },
 	func(s *sample) *float64 { return &s.Frames }, func(s *sample) *float64 { return &s.ClientResent },
 	func(s *sample) *float64 { return &s.ServerResent }, func(s *sample) *float64 { return &s.Memory },
+	func(s *sample) *float64 { return &s.Opening },
 }
 
 // unknown returns a sample that says nothing.
@@ -39,6 +41,7 @@ func unknown() sample {
 // window is what was seen between the beginning and the end of measured time.
 type window struct {
 	first, last snapshot
+	held        snapshot // in between, of a crowd
 	client      clientReport
 	frames      uint64
 	resent      int64 // by the client

@@ -116,7 +116,7 @@ func (co *coordinator) prepare() error {
 
 // measure runs one engine in one mode once.
 func (co *coordinator) measure(e engine, m mode, round int) (sample, error) {
-	if e.Name == engineNull && (m.memory() || m.Kind == serverCloses) {
+	if e.Name == engineNull && (m.memory() || m.Kind == serverCloses || m.Kind == crowd) {
 		return unknown(), nil // it has no connections
 	}
 	s, err := co.try(e, m, round)
@@ -188,8 +188,11 @@ func (co *coordinator) try(e engine, m mode, round int) (sample, error) {
 		}
 	}
 	order := clientOrder{Mode: m, Server: serverAddr.Addr(), Source: from.Addr(), Warm: co.opts.warm, Time: co.opts.time}
-	if m.memory() {
+	switch {
+	case m.memory():
 		return co.memory(srv, &order)
+	case m.Kind == crowd:
+		return co.crowd(srv, &order, device)
 	}
 	return co.load(srv, &order, device)
 }
@@ -221,26 +224,48 @@ func (co *coordinator) hear(d time.Duration) (clientReport, error) {
 
 // load measures a mode with traffic.
 func (co *coordinator) load(srv *child, o *clientOrder, device string) (sample, error) {
-	if err := co.client.send(o); err != nil {
+	w, err := co.window(srv, o, device)
+	if err != nil {
 		return unknown(), err
 	}
-	if _, err := co.hear(15*time.Second + o.Warm); err != nil {
-		return unknown(), err
+	return evaluate(o.Mode, w), nil
+}
+
+// window has the client make its load, and looks at the server at both ends of the
+// measured time; with a crowd at its memory, too, once all are connected.
+func (co *coordinator) window(srv *child, o *clientOrder, device string) (*window, error) {
+	if err := co.client.send(o); err != nil {
+		return nil, err
+	}
+	patience := 15 * time.Second
+	if o.Mode.Kind == crowd {
+		patience += crowdPatience
 	}
 	var w window
 	var err error
+	if o.Mode.Kind == crowd {
+		if _, err := co.hear(patience); err != nil {
+			return nil, err
+		}
+		if w.held, err = ask(srv, cmdMemory); err != nil { // while it warms up
+			return nil, err
+		}
+	}
+	if _, err := co.hear(patience + o.Warm); err != nil {
+		return nil, err
+	}
 	frames, resent := linkFrames(device), kernelRetransmits()
 	if w.first, err = ask(srv, cmdSnapshot); err != nil {
-		return unknown(), err
+		return nil, err
 	}
-	if w.client, err = co.hear(10*time.Second + o.Time); err != nil {
-		return unknown(), err
+	if w.client, err = co.hear(patience + o.Time); err != nil {
+		return nil, err
 	}
 	if w.last, err = ask(srv, cmdSnapshot); err != nil {
-		return unknown(), err
+		return nil, err
 	}
 	w.frames, w.resent = linkFrames(device)-frames, kernelRetransmits()-resent
-	return evaluate(o.Mode, &w), nil
+	return &w, nil
 }
 
 // memory measures what idle connections hold.

@@ -27,24 +27,28 @@ func TestRun(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	res := runBench(t, bin, "-short", "-time", "30ms", "-idle", "100")
-	if len(res) != len(allModes(1)) {
-		t.Errorf("%d modes of %d", len(res), len(allModes(1)))
+	plots := filepath.Join(t.TempDir(), "plots")
+	res := runBench(t, bin, "-short", "-time", "30ms", "-idle", "100", "-crowd", "200", "-plots", plots)
+	if len(res) != len(allModes(1, 1)) {
+		t.Errorf("%d modes of %d", len(res), len(allModes(1, 1)))
 	}
-	for _, m := range allModes(100) {
+	for _, m := range allModes(100, 200) {
 		for _, e := range allEngines() {
-			if e.Name == engineNull && (m.memory() || m.Kind == serverCloses) {
+			if e.Name == engineNull && (m.memory() || m.Kind == serverCloses || m.Kind == crowd) {
 				continue
 			}
 			if complete(m, res[m.String()][e.Name]) {
 				continue
 			}
 			// On a busy machine nothing may happen within so short a time.
-			again := runBench(t, bin, "-rounds", "1", "-time", "1s", "-idle", "100", "-run", "^"+m.String()+"$", "-engines", e.Name)
+			again := runBench(t, bin, "-rounds", "1", "-time", "1s", "-idle", "100", "-crowd", "200", "-run", "^"+m.String()+"$", "-engines", e.Name)
 			if !complete(m, again[m.String()][e.Name]) {
 				t.Errorf("%s, %s: only %v", m, e.Name, again[m.String()][e.Name])
 			}
 		}
+	}
+	if files, err := os.ReadDir(plots); err != nil || len(files) != len(allModes(1, 1))+1 {
+		t.Errorf("%d plots of %d: %v", len(files), len(allModes(1, 1))+1, err)
 	}
 }
 
@@ -52,6 +56,9 @@ func TestRun(t *testing.T) {
 func complete(m mode, median map[string]float64) bool {
 	if m.memory() {
 		return median["memory"] > 0
+	}
+	if m.Kind == crowd && !(median["memory"] > 0 && median["opening"] > 0) {
+		return false
 	}
 	return median["rate"] > 0 && median["cpu"] > 0
 }
@@ -90,11 +97,11 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.rounds != 1 || o.idle != 7 || len(o.engines) != 2 || o.time != 150*time.Millisecond {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if m := selectModes(allModes(o.idle), o.run); len(m) != 1 || m[0].Kind != httpKeepAlive {
+	if m := selectModes(allModes(o.idle, o.crowd), o.run); len(m) != 1 || m[0].Kind != httpKeepAlive {
 		t.Errorf("-run ^http selects %v", m)
 	}
 	for _, args := range [][]string{
-		{"-engines", "lwip"}, {"-run", "("}, {"-run", "nothing"}, {"-rounds", "0"}, {"-json", "-md"}, {"bulk"},
+		{"-engines", "lwip"}, {"-run", "("}, {"-run", "nothing"}, {"-rounds", "0"}, {"-crowd", "100000"}, {"-json", "-md"}, {"bulk"},
 	} {
 		if _, err := parseOptions(args, &out); err == nil {
 			t.Errorf("%v is accepted: %v", args, err)

@@ -169,7 +169,11 @@ func (s *server) start() error {
 	if err != nil {
 		return err
 	}
-	go accept(idle, s.hold)
+	if s.setup.Mode.Kind == crowd {
+		go accept(idle, func(c net.Conn) { go s.oneOfMany(c) })
+	} else {
+		go accept(idle, s.hold)
+	}
 	web, err := s.listen(httpPort)
 	if err != nil {
 		return err
@@ -278,6 +282,21 @@ func (s *server) hold(c net.Conn) {
 			var one [1]byte
 			c.Read(one[:])
 		}()
+	}
+}
+
+// oneOfMany is echo for one of a crowd: its buffer holds a message and no more.
+func (s *server) oneOfMany(c net.Conn) {
+	defer c.Close()
+	buf := make([]byte, s.setup.Mode.Size)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(buf[:n]); err != nil {
+			return
+		}
 	}
 }
 

@@ -61,6 +61,11 @@ func metricsOf(m mode) []metric {
 	if m.Kind != udpPingPong {
 		list = append(list, resent)
 	}
+	if m.Kind == crowd {
+		list = append(list,
+			metric{"KiB/connection", func(s *sample) float64 { return s.Memory }, 1 << 10},
+			metric{"seconds to connect", func(s *sample) float64 { return s.Opening }, 1})
+	}
 	return list
 }
 
@@ -275,7 +280,7 @@ func (s *sample) known() map[string]float64 {
 	for name, v := range map[string]float64{
 		"rate": s.Rate, "cpu": s.CPU, "p50": s.P50, "p99": s.P99, "p999": s.P999,
 		"allocs": s.Allocs, "frames": s.Frames, "clientResent": s.ClientResent,
-		"serverResent": s.ServerResent, "memory": s.Memory,
+		"serverResent": s.ServerResent, "memory": s.Memory, "opening": s.Opening,
 	} {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
 			m[name] = v

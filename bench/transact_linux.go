@@ -28,6 +28,12 @@ type transactor struct {
 	suffix  []byte // its end
 	again   bool   // a connection serves once
 	toEOF   bool   // and ends by the server's hand
+
+	// Of a crowd: the connections are made first, so many at a time, and then asked in
+	// turn, so many at a time; see askCrowd.
+	turns           bool
+	opening, asking int
+	opened, next    int
 }
 
 // slot is one connection, socket or worker.
@@ -37,6 +43,7 @@ type slot struct {
 	got   int
 	start time.Duration // of the transaction
 	tail  []byte        // what was received last
+	ready bool          // connected; of a crowd
 }
 
 // maxFails is how many connections may fail before the run does.
@@ -44,6 +51,9 @@ const maxFails = 100
 
 // transact runs the order's mode.
 func transact(o *clientOrder, begin func() error) (r clientReport, err error) {
+	if o.Mode.Kind == crowd {
+		return askCrowd(o, begin)
+	}
 	t := &transactor{order: o, base: time.Now(), port: echoPort, request: make([]byte, o.Mode.Size), want: o.Mode.Size}
 	network := unix.SOCK_STREAM
 	switch o.Mode.Kind {
@@ -121,7 +131,7 @@ func (t *transactor) run(begin func() error) (r clientReport, err error) {
 				return r, err
 			}
 		}
-		if now < edge {
+		if now < edge || t.turns && warmed && t.done < uint64(len(t.slots)) && now < edge+crowdPatience {
 			continue
 		}
 		if !warmed {
@@ -147,11 +157,19 @@ func (t *transactor) run(begin func() error) (r clientReport, err error) {
 // event moves a slot on as far as it goes.
 func (t *transactor) event(i int, events uint32, now time.Duration) error {
 	s := &t.slots[i]
+	if t.turns && !s.asked && s.ready {
+		return nil // nobody has asked it anything
+	}
 	if !s.asked {
 		if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 			return t.failed(i)
 		}
 		if events&unix.EPOLLOUT == 0 {
+			return nil
+		}
+		if t.turns {
+			s.ready = true
+			t.opened++
 			return nil
 		}
 		return t.ask(i, now)
@@ -187,6 +205,10 @@ func (t *transactor) event(i int, events uint32, now time.Duration) error {
 		}
 		t.done++
 		t.hist.add(now - s.start)
+		if t.turns {
+			s.asked = false
+			return t.askNext(now)
+		}
 		if !t.again {
 			return t.ask(i, now)
 		}

@@ -69,6 +69,7 @@ type clientReport struct {
 	Elapsed        time.Duration `json:",omitempty"`
 	Count          uint64        `json:",omitempty"` // operations, or bytes
 	P50, P99, P999 time.Duration `json:",omitempty"`
+	Opening        time.Duration `json:",omitempty"` // all the connections of a crowd
 }
 
 // peer is the other end of a pair of pipes with a line of JSON a message.

@@ -27,6 +27,10 @@
 // comes back, and takes the queue back as soon as another connection has a frame, a
 // call of the stack's is about to wait, or the reader stays away for two looks.
 //
+// On a device that tells how many frames wait in front of it (netif.Info.QueueLen), the
+// connections that receive at present share that room: their windows together stay below
+// it (rcvbudget.go).
+//
 // Frames are the device's and are given back at once. Nothing of a frame is kept
 // but copies in accounted memory.
 //

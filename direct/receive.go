@@ -65,6 +65,8 @@ type receiver struct {
 
 	busy int // rounds for which yield does nothing
 
+	budget *windowBudget // nil if there is no need
+
 	led *TCPConn // whose reader polls: nobody else waits for what it reads
 
 	// What vacate goes by: of the last round …
@@ -166,6 +168,9 @@ func (rx *receiver) drive() {
 	for _, c := range rx.touched {
 		c.lock()
 		c.touched = false
+		if rx.budget != nil && c.tc.AckOwed() {
+			rx.budget.visit(rx.now, c)
+		}
 		waiting := c.readable.waiting()
 		c.drive(rx.now, tcp.OutputHoldAcks)
 		rx.note(c, waiting && !c.readable.waiting())

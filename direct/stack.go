@@ -202,6 +202,7 @@ func (s *Stack) portOf(dev netif.Device) *port {
 	for i, q := range dev.Queues() {
 		pq := &queue{port: p, index: i, q: q}
 		pq.rx.st, pq.rx.q = s, pq
+		pq.rx.budget = newWindowBudget(&p.info)
 		pq.lead.back = make(chan struct{}, 1)
 		p.queues = append(p.queues, pq)
 	}

@@ -62,6 +62,10 @@ type Info struct {
 	// Offloads says what the device does for frames that we send, and what we must
 	// expect of frames received.
 	Offloads Offloads
+	// QueueLen is how many frames wait to be read from one queue at most: what is sent
+	// to it beyond that is lost. Zero means that it is not known, or that what finds no
+	// room waits at its sender.
+	QueueLen int
 }
 
 // Offloads is a set of abilities of a device.

@@ -1,5 +1,10 @@
 package tcp
 
+import (
+	"math"
+	"time"
+)
+
 // The receive window. What a peer may send is bounded three times:
 //
 //   - by space, the size of the buffer, which counts what the bytes cost and not only
@@ -27,6 +32,7 @@ type receiveWindow struct {
 	ratio    uint8 // bytes of payload in 256 bytes of cost, as the segments have it
 	fixed    bool  // the application said how large the buffer is: no tuning
 	noTuning bool
+	share    int32 // most that is announced for others' sake, or 0; see SetWindowShare
 }
 
 const (
@@ -211,6 +217,9 @@ func (c *Conn) selectWindow() int {
 	w := &c.rw
 	mss, free, allowed := c.rcvMSS, w.free(), w.window(w.space)
 	full := min(w.clamp, allowed)
+	if w.share > 0 {
+		full = min(full, int(w.share))
+	}
 	if mss > full {
 		if mss = full; mss <= 0 {
 			return 0
@@ -228,6 +237,9 @@ func (c *Conn) selectWindow() int {
 		}
 	}
 	free = min(free, w.ssthresh)
+	if w.share > 0 {
+		free = min(free, int(w.share))
+	}
 	if c.rcvScale > 0 {
 		return alignUp(free, c.rcvScale)
 	}
@@ -281,3 +293,29 @@ func (c *Conn) SetWindowClamp(n int) {
 
 // WindowClamp returns the bound.
 func (c *Conn) WindowClamp() int { return c.rw.clamp }
+
+// SetWindowShare bounds the window that is announced, in bytes, beside the clamp: it is
+// this connection's share of what all may have under way together, 0 for no bound. What
+// was announced stays. The bound is gone when the connection rests.
+func (c *Conn) SetWindowShare(n int) { c.rw.share = int32(min(max(n, 0), math.MaxInt32)) }
+
+// WindowShare returns that bound.
+func (c *Conn) WindowShare() int { return int(c.rw.share) }
+
+// Arrived returns the end of what has arrived, beyond holes.
+func (c *Conn) Arrived() Seq {
+	if runs := c.rcvBuf.runs; len(runs) > 0 {
+		return runs[len(runs)-1].right
+	}
+	return c.rcvNxt
+}
+
+// PathRTT returns the less of the round-trip times that sending and receiving have
+// found, 0 when neither has: about what the path takes when nothing waits in it.
+func (c *Conn) PathRTT() time.Duration {
+	rtt := c.rtt.min
+	if d := c.drs.rtt / 8; d > 0 && (rtt == 0 || d < rtt) {
+		rtt = d
+	}
+	return rtt
+}

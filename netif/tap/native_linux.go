@@ -88,6 +88,7 @@ func newNative(cfg *Config, fds []int, own bool) (*Device, error) {
 
 	d := newDevice(netif.Info{
 		Name: first.name, Link: netif.LinkEthernet, MAC: mac, MTU: mtu, MaxFragments: maxFragments, Offloads: offloads,
+		QueueLen: queueLen(&first),
 	})
 	for _, fd := range fds {
 		if err := unix.SetNonblock(fd, true); err != nil {
@@ -220,6 +221,20 @@ func linkMTU(k *kernelTap) (int, bool) {
 	}
 	mtu := int(int32(binary.NativeEndian.Uint32(r.data[:])))
 	return mtu, mtu >= minMTU
+}
+
+// queueLen returns how many frames wait in each queue of the tap (its txqueuelen), or 0
+// if that is not known.
+func queueLen(k *kernelTap) int {
+	if _, known := linkMTU(k); !known {
+		return 0 // it is another namespace's
+	}
+	var r ifreq
+	copy(r.name[:15], k.name)
+	if err := ioctlSocket(unix.SIOCGIFTXQLEN, &r); err != nil {
+		return 0
+	}
+	return max(int(int32(binary.NativeEndian.Uint32(r.data[:]))), 0)
 }
 
 // ifreq is struct ifreq (netdevice(7)), with room for its largest member.
