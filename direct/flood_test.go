@@ -51,7 +51,10 @@ type flooder struct {
 	sent  int // SYNs
 	acks  int
 	heard [256]int // answers by their flags
-	bufs  [64]*netif.Buf
+	// stingy has the sources exist, and take a byte at a time.
+	stingy bool
+	taken  int
+	bufs   [64]*netif.Buf
 }
 
 func newFlooder(t testing.TB, dev netif.Device, to ethernet.Addr) *flooder {
@@ -79,19 +82,38 @@ func (f *flooder) arp(q *arp.Packet, to ethernet.Addr) {
 // segment sends a segment from a source of its own for each n; a million of them are
 // different.
 func (f *flooder) segment(n int, flags tcp.Flags) {
-	ip, seg := f.frame[ethernet.HeaderLen:][:ipv4.HeaderLen], f.frame[ethernet.HeaderLen+ipv4.HeaderLen:]
 	src := netip.AddrFrom4([4]byte{20 + byte(n>>16), byte(n >> 8), byte(n), 1})
-	a := src.As4()
+	f.send(netip.AddrPortFrom(src, uint16(1024+n%60000)), tcp.Seq(f.rand.Uint32()), tcp.Seq(f.rand.Uint32()), flags, 64000)
+}
+
+// send sends a segment without data to the server.
+func (f *flooder) send(from netip.AddrPort, seq, ack tcp.Seq, flags tcp.Flags, window uint16) {
+	ip, seg := f.frame[ethernet.HeaderLen:][:ipv4.HeaderLen], f.frame[ethernet.HeaderLen+ipv4.HeaderLen:]
+	a := from.Addr().As4()
 	copy(ip[12:], a[:])
 	binary.BigEndian.PutUint16(ip[10:], 0)
 	binary.BigEndian.PutUint16(ip[10:], checksum.Sum(ip, 0).Checksum())
-	binary.BigEndian.PutUint16(seg, uint16(1024+n%60000))
-	binary.BigEndian.PutUint32(seg[4:], f.rand.Uint32())
-	binary.BigEndian.PutUint32(seg[8:], f.rand.Uint32())
+	binary.BigEndian.PutUint16(seg, from.Port())
+	binary.BigEndian.PutUint32(seg[4:], uint32(seq))
+	binary.BigEndian.PutUint32(seg[8:], uint32(ack))
 	seg[13] = byte(flags)
+	binary.BigEndian.PutUint16(seg[14:], window)
 	binary.BigEndian.PutUint16(seg[16:], 0)
-	binary.BigEndian.PutUint16(seg[16:], checksum.Sum(seg, checksum.PseudoHeader(src, floodServer, ipv4.ProtocolTCP, len(seg))).Checksum())
+	binary.BigEndian.PutUint16(seg[16:], checksum.Sum(seg, checksum.PseudoHeader(from.Addr(), floodServer, ipv4.ProtocolTCP, len(seg))).Checksum())
 	f.write(f.frame)
+}
+
+// acknowledge answers a segment of the server's as a peer does whose window is never more
+// than one byte.
+func (f *flooder) acknowledge(frame []byte) {
+	var h ipv4.Header
+	payload, err := h.Parse(frame[ethernet.HeaderLen:])
+	var seg tcp.Segment
+	if err != nil || tcp.Parse(payload, &seg) != nil || seg.Len() == 0 {
+		return
+	}
+	f.taken += len(seg.Payload)
+	f.send(netip.AddrPortFrom(h.Dst, seg.DstPort), seg.Ack, seg.End(), tcp.ACK, 1)
 }
 
 func (f *flooder) write(b []byte) {
@@ -117,6 +139,9 @@ func (f *flooder) drain() {
 				}
 			case d[23] == ipv4.ProtocolTCP:
 				f.heard[d[47]]++
+				if f.stingy {
+					f.acknowledge(d)
+				}
 			}
 			b.Release()
 			f.bufs[i] = nil
@@ -133,6 +158,7 @@ type floodLAN struct {
 	t              testing.TB
 	clk            *stepClock
 	server, client *direct.Stack
+	others         []*direct.Stack // that are polled, too
 	gate           *flooder
 	ln             *direct.Socket
 	echoes         []*direct.Socket // accepted
@@ -155,7 +181,7 @@ type honest struct {
 
 const floodMemory = 64 << 20
 
-func newFloodLAN(t testing.TB, cookies tcp.SynCookies) *floodLAN {
+func newFloodLAN(t testing.TB, cookies tcp.SynCookies, more ...direct.Interface) *floodLAN {
 	ports, err := netif.NewSwitch(3, netif.WireConfig{Ring: 4096})
 	if err != nil {
 		t.Fatal(err)
@@ -165,12 +191,12 @@ func newFloodLAN(t testing.TB, cookies tcp.SynCookies) *floodLAN {
 		l.load = 1 << 30 // as much as the windows let it
 	}
 	l.clk.now.Store(int64(time.Hour))
-	open := func(dev netif.Device, a netip.Addr, seed byte) *direct.Stack {
+	open := func(dev netif.Device, a netip.Addr, seed byte, more ...direct.Interface) *direct.Stack {
 		s, err := direct.New(&direct.Config{
-			Interfaces: []direct.Interface{{
+			Interfaces: append([]direct.Interface{{
 				Device: dev, Addrs: []netip.Prefix{netip.PrefixFrom(a, 24)},
 				Routes: []direct.Route{{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: floodGateway}},
-			}},
+			}}, more...),
 			Manual: true, Clock: l.clk, Rand: rand.NewChaCha8([32]byte{seed}), CloseTimeout: -1,
 			MemoryLimit: floodMemory, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 			TCP: tcp.Config{SynCookies: cookies},
@@ -180,7 +206,7 @@ func newFloodLAN(t testing.TB, cookies tcp.SynCookies) *floodLAN {
 		}
 		return s
 	}
-	l.server, l.client = open(ports[0], floodServer, 1), open(ports[1], floodClient, 2)
+	l.server, l.client = open(ports[0], floodServer, 1, more...), open(ports[1], floodClient, 2)
 	l.gate = newFlooder(t, ports[2], ports[0].Info().MAC)
 	l.ln = l.socket(l.server)
 	must(t, l.ln.Bind(netip.AddrPortFrom(floodServer, 7)))
@@ -220,7 +246,7 @@ func (l *floodLAN) connect() *direct.Socket {
 func (l *floodLAN) step() {
 	l.clk.now.Add(int64(time.Millisecond))
 	for range 3 {
-		for _, s := range []*direct.Stack{l.server, l.client} {
+		for _, s := range append(l.others, l.server, l.client) {
 			for s.Poll(l.clk.Now()) <= l.clk.Now() {
 			}
 		}

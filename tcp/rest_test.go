@@ -79,7 +79,7 @@ func restScratch() map[string]string {
 		"cubic.cubicEpoch.origin": "of the epoch", "cubic.cubicEpoch.k": "of the epoch", "cubic.cubicEpoch.reno": "of the epoch", "cubic.cubicEpoch.acked": "of the epoch",
 		"cubic.cubicEpoch.epoch": "restarts", "cubic.cubicEpoch.inEpoch": "restarts", "cubic.cubicEpoch.count": "of the epoch", "cubic.cubicEpoch.last": "of the epoch", "cubic.cubicEpoch.lastAt": "of the epoch",
 		"mtu.most": "sndMSS", "mtu.path": "sndMSS", "mtu.on": "with a mode only", "mtu.base": "with a mode only", "mtu.low": "with a mode only", "mtu.high": "with a mode only",
-		"mtu.size": "nothing is outstanding", "mtu.start": "nothing is outstanding", "mtu.end": "nothing is outstanding", "mtu.at": "with a mode only", "rw.most": "follows from space, which may have been larger", "rw.charged": "nothing is buffered", "rw.tailRoom": "nothing is buffered",
+		"mtu.size": "nothing is outstanding", "mtu.start": "nothing is outstanding", "mtu.end": "nothing is outstanding", "mtu.at": "with a mode only", "rw.most": "follows from space, which may have been larger", "rw.charged": "nothing is buffered", "rw.tailRoom": "nothing is buffered", "rw.share": "set anew when data arrives",
 		"drs.lastEcr": "in the past", "drs.sampled": "with lastEcr", "drs.roundSeq": "the window's round is over", "drs.roundAt": "likewise",
 		"drs.seq": "a measurement begins anew", "drs.at": "likewise", "drs.rtt": "kept in microseconds",
 	}
