@@ -4,6 +4,8 @@
 //	go run ./bench            # all of it, less than four minutes
 //	go run ./bench -short     # less precise, some forty seconds
 //	go run ./bench -run 'bulk|http' -engines direct,kernel -rounds 5 -time 2s
+//	go run ./bench -run crowd -crowd 28000    # traffic on so many connections at once
+//	go run ./bench -plots DIR                 # the tables as SVG, too
 //
 // It needs Linux, /dev/net/tun, and root or a user namespace of its own, which it
 // makes. Everything happens in network namespaces that end with it.
