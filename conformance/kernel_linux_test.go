@@ -56,11 +56,7 @@ func TestKernel(t *testing.T) {
 	}
 	// Scripts mostly wait: several at a time cost little. What real time adds is
 	// forgiven by a tolerance wider than Linux needs and by further attempts.
-	outs := RunAll(files, kernel.Play, Options{
-		Workers: 8, Attempts: 4,
-		Player: player.Config{StrictEnd: true, Scale: 3},
-	}, nil)
-	for _, o := range outs {
+	for _, o := range playKernel(files) {
 		t.Run(o.File, func(t *testing.T) {
 			if o.Err != nil {
 				t.Fatal(o.Err)
@@ -73,6 +69,22 @@ func TestKernel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// playKernel plays scripts several at a time, and those that fail once more, alone: a
+// busy machine changes more than the time of a packet, its PSH flag for instance, when
+// the kernel's work for one call is interrupted. What Linux does not do fails again.
+func playKernel(files []string) []Outcome {
+	o := Options{Workers: 8, Attempts: 4, Player: player.Config{StrictEnd: true, Scale: 3}}
+	outs := RunAll(files, kernel.Play, o, nil)
+	for i := range outs {
+		if f := (*player.Failure)(nil); errors.As(outs[i].Err, &f) {
+			alone := Run(files[i], kernel.Play, o)
+			alone.Retried = append(append(outs[i].Retried, outs[i].Err), alone.Retried...)
+			outs[i] = alone
+		}
+	}
+	return outs
 }
 
 // TestKernelDiverges holds that expectations which Linux does not meet are found out,
@@ -135,8 +147,7 @@ func TestKernelLanguage(t *testing.T) {
 	if !netnstest.RunWith(t, netnstest.Options{Tun: true}) {
 		return
 	}
-	o := Options{Workers: 8, Attempts: 4, Player: player.Config{StrictEnd: true, Scale: 3}}
-	for _, out := range RunAll(phraseFiles(t), kernel.Play, o, nil) {
+	for _, out := range playKernel(phraseFiles(t)) {
 		if out.Err != nil {
 			t.Error(out.Err)
 		}
