@@ -320,7 +320,10 @@ func (c *Conn) sampleRTT(now clock.Time, seg *Segment, segs int, whole bool) tim
 		}
 		cc = max(now.Sub(n.lastSacked), 1)
 	}
-	if rtt == 0 && segs > 0 {
+	if rtt == 0 && segs > 0 && !n.dsack && (c.useSACK || !c.echoesFirst(seg)) {
+		// What arrived twice is not acknowledged with the timestamp of the second copy, but
+		// with one that may be as old as all the timeouts since the first. Without SACK
+		// that is not told; Karn's algorithm then remains.
 		rtt = c.timestampRTT(now, seg)
 		cc = rtt
 	}
@@ -354,6 +357,12 @@ func (c *Conn) echoedBefore(seg *Segment, r *sentRange) bool {
 // echoes reports whether the segment echoes a timestamp of ours.
 func (c *Conn) echoes(seg *Segment) bool {
 	return c.useTS && seg.Options.HasTS && seg.Options.TSEcr != 0
+}
+
+// echoesFirst reports whether the timestamp echoed is older than the first
+// retransmission.
+func (c *Conn) echoesFirst(seg *Segment) bool {
+	return c.undo.stamped && int32(seg.Options.TSEcr-c.undo.stamp) < 0
 }
 
 // finAcked moves the state when our FIN is acknowledged.

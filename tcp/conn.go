@@ -38,7 +38,8 @@ type Conn struct {
 	orphan                bool // Close was called: nobody will read
 	readShut              bool // CloseRead or Close was called
 	useTS, useSACK        bool
-	useScale              bool // windows are scaled, if only by 0
+	useScale              bool  // windows are scaled, if only by 0
+	partials              uint8 // partial acknowledgements of a fast recovery without SACK, up to renoPatience
 
 	// Sending (RFC 9293, section 3.3.1).
 	iss, sndUna, sndNxt Seq
@@ -129,13 +130,14 @@ type Conn struct {
 	ato          int64 // delayed ACK timeout, nanoseconds
 	lastData     clock.Time
 	lastRecv     clock.Time
-	tsRecent     uint32
 	tsAge        clock.Time // when tsRecent was set
+	tsRecent     uint32
 	tsOffset     uint32
+	stamps       stampHistory
+	keepTimeWait bool       // see Config.KeepTimeWait
 	challenge    clock.Time // when the next challenge ACK may be sent
 	urgent       urgent
 	invalidEvery time.Duration // see Config.InvalidInterval
-	keepTimeWait bool          // see Config.KeepTimeWait
 
 	keepAlive KeepAlive
 	kaProbes  int
@@ -243,6 +245,7 @@ func (c *Conn) initReceive(now clock.Time, irs Seq, o *Options) {
 	c.rcvAdv = c.rcvNxt.Add(c.rw.ssthresh)
 	if c.useTS {
 		c.tsRecent, c.tsAge = o.TSVal, now
+		c.stamps.begin(c.tsRecent, c.rcvNxt)
 	}
 	c.lastRecv = now
 }

@@ -38,5 +38,7 @@
 // 5482 (user timeout), 2525. Where they leave freedom, behaviour on the wire follows
 // Linux: order of options, PSH, the timing of delayed ACKs, probes without data, the
 // repetition of SYNs, silence when a connection is given up. Segments with a signature
-// (RFC 2385, RFC 5925) are marked, not checked.
+// (RFC 2385, RFC 5925) are marked, not checked. Against RFC 7323, section 5.3, PAWS takes
+// segments that are only late (see stampHistory). Without SACK fast recovery loses
+// its patience (see renoPatience).
 package tcp

@@ -146,7 +146,7 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 func (c *Conn) acceptable(now clock.Time, seg *Segment) bool {
 	if c.useTS && seg.Options.HasTS && !seg.Flags.Has(RST) &&
 		int32(seg.Options.TSVal-c.tsRecent) < 0 && now.Sub(c.tsAge) < pawsIdle &&
-		!c.harmlessOldACK(seg) {
+		!c.harmlessOldACK(seg) && !c.onlyLate(seg) {
 		c.stats.pawsDrops++ // RFC 7323, section 5.3, R1
 		c.answerUnacceptable(now, seg)
 		return false
@@ -238,6 +238,7 @@ func (c *Conn) challengeACK(now clock.Time) {
 
 // updateTSRecent is RFC 7323, section 4.3, rule 2.
 func (c *Conn) updateTSRecent(now clock.Time, seg *Segment) {
+	c.stamps.move(c.tsRecent, c.rcvNxt)
 	if seg.Seq.LessEq(c.rcvWup) && (int32(seg.Options.TSVal-c.tsRecent) >= 0 || now.Sub(c.tsAge) >= pawsIdle) {
 		c.tsRecent, c.tsAge = seg.Options.TSVal, now
 	}

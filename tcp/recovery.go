@@ -22,6 +22,12 @@ const (
 	repeatNew                // new data goes first (F-RTO); if there is none, what is lost
 )
 
+// renoPatience is with how many partial acknowledgements the retransmission timer begins
+// anew in a fast recovery without SACK. RFC 6582, section 4, has all of them or the first
+// one do so, Linux all: a few losses are repaired without a timeout, and of many not all,
+// as slow start takes fewer round trips.
+const renoPatience = 3
+
 // maxReordering bounds the extent of reordering that is believed, in segments.
 const maxReordering = 300
 
@@ -65,6 +71,13 @@ func (c *Conn) recover(now clock.Time, seg *Segment) {
 	}
 	switch c.recovery {
 	case recoveryFast:
+		if !c.useSACK && n.advanced {
+			// Each partial acknowledgement tells of one hole, and a round trip goes by for it.
+			// When many are lost, the timer ends that, and slow start repairs them (RFC 6582,
+			// section 4, the impatient variant).
+			n.setTimer = n.setTimer && c.partials < renoPatience
+			c.partials += b2u(c.partials < renoPatience)
+		}
 		if !n.advanced {
 			if !c.useSACK && n.dup {
 				c.addDupAck()
@@ -184,6 +197,7 @@ func (c *Conn) everRepeated() bool {
 
 // enterFast begins fast recovery (RFC 5681, section 3.2; RFC 6675, section 5).
 func (c *Conn) enterFast(now clock.Time) {
+	c.partials = 0
 	if !c.everRepeated() {
 		c.undo.stamped = false
 	}

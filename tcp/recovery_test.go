@@ -82,6 +82,41 @@ func TestNewReno(t *testing.T) {
 	}
 }
 
+// Without SACK and with many losses the timer ends fast recovery, which would take a
+// round trip for each, and the slow start that follows repairs them (RFC 6582, section 4).
+func TestNewRenoImpatient(t *testing.T) {
+	w := dialRTT(t, plain(), synAckNo, 100*ms)
+	w.write(10000)
+	w.skip()
+	w.recv(". 1:1 ack 10001 win 65535")
+	w.write(20000)
+	w.skip()
+	dup := ". 1:1 ack 10001 win 65535"
+	w.recv(dup, dup, dup, dup)
+	w.expect(". 10001:11001 ack 1")
+	at := 10001
+	for range renoPatience + 2 { // each of them is lost
+		w.advance(100 * ms)
+		at += 1000
+		dup := w.text(". 1:1 ack %d win 65535", at)
+		for len(w.sent) == 0 {
+			w.recv(dup) // the window is full for a while (RFC 9937)
+		}
+		if err := w.match(w.text(". %d:%d ack 1", at, at+1000), w.lines()[0]); err != nil {
+			t.Fatal(err)
+		}
+		w.skip()
+	}
+	if in := w.c.Info(); in.Timeouts != 0 {
+		t.Fatalf("%+v", in)
+	}
+	w.advance(w.c.rtt.timeout(0) - 200*ms) // counted from the last that it had patience for
+	w.skip()
+	if in := w.c.Info(); in.Timeouts != 1 {
+		t.Errorf("%+v", in)
+	}
+}
+
 // What is no duplicate ACK (RFC 5681, section 2): a larger window, data, nothing
 // outstanding. A smaller window is none of a newer segment; as in Linux, it changes
 // nothing.

@@ -277,6 +277,7 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	c.rcvAdv = r.rcvAdv
 	c.rcvWup = r.rcvWup
 	c.tsRecent = r.tsRecent
+	c.stamps.begin(c.tsRecent, c.rcvNxt)
 	c.tsOffset = r.tsOffset
 	c.sndWnd = int(r.sndWnd)
 	c.maxWnd = int(r.maxWnd)

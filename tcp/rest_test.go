@@ -57,7 +57,7 @@ func restScratch() map[string]string {
 		"rstSeq": "with rstOwed only", "reply": "with replyOwed only",
 		"prr": "during fast recovery only", "tlp": "with a probe under way only",
 		"undo":    "the episode is over; a D-SACK after the pause comes too late",
-		"ecn.ask": "of the handshake", "frto": "during loss recovery only", "news": "of one acknowledgement", "tlpNew": "within one Output",
+		"ecn.ask": "of the handshake", "frto": "during loss recovery only", "partials": "likewise", "stamps": "there are no gaps; what was sent before the pause is not only late", "news": "of one acknowledgement", "tlpNew": "within one Output",
 		"packetsOut": "nothing is outstanding", "highSacked": "likewise", "repeat": "likewise", "deferred": "likewise", "lossSince": "likewise", "lostSegs": "differences count", "burstRate": "computed anew", "deliveredAt": "set anew when nothing is in flight",
 		"rate": "as deliveredAt; appLimited is kept as a bit, as it is the count itself",
 		"pace": "the schedule of the past", "usage": "of the round trip that is over",

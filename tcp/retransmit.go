@@ -86,7 +86,7 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) bool {
 		c.retransOut += int(r.segs)
 		c.prrSent(int(r.segs))
 		c.undoSent(now, int(r.segs))
-		if i == 0 && c.rackAt == clock.Never {
+		if i == 0 && c.rackAt == clock.Never && (c.partials < renoPatience || c.rtxAt == clock.Never) {
 			c.setTimer(timerRetransmit, c.retransmitAt(now))
 		}
 	}

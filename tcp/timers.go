@@ -195,7 +195,7 @@ func (c *Conn) enterLoss(now clock.Time) {
 	}
 	c.cc.OnTimeout(now, c.inFlight()*c.payloadMSS(), first)
 	c.usage.stamp = now
-	c.tlp.active, c.tlpOwed = false, false
+	c.tlp.active, c.tlpOwed, c.partials = false, false, 0
 	c.frto = !c.noFRTO && (fresh || c.tries > 0)
 	c.recovery = recoveryLoss
 	c.highSeq = c.sndNxt

@@ -39,10 +39,10 @@ func (c *Conn) armTLP(now, rto clock.Time) bool {
 			pto = 2*c.rtt.srtt + tlpDelAck
 		}
 	}
-	at := now.Add(pto)
-	if rto.After(now) {
-		at = min(at, rto)
+	if !rto.After(now) {
+		rto = c.retransmitAt(now)
 	}
+	at := min(now.Add(pto), rto)
 	c.setTimer(timerProbe, at)
 	return true
 }

@@ -48,6 +48,29 @@ func TestUndoByDSACK(t *testing.T) {
 	}
 }
 
+// The ACK of a segment that arrived a second time, as the ACK of the first was lost,
+// echoes an old timestamp: that is no round trip. SACK tells of it; without SACK an echo
+// from before the retransmission is none, either.
+func TestNoSampleOfOldEcho(t *testing.T) {
+	for _, sack := range []bool{true, false} {
+		cfg, syn, ack := plain(), synAckTS, ". 1:1 ack 989 win 65535 <TS 9 ecr 40,sack 1:989>"
+		if cfg.NoTimestamps = false; !sack {
+			syn, ack = "S. 0:0 ack 1 win 65535 <mss 1000,TS 1 ecr 0,wscale 0>", ". 1:1 ack 989 win 65535 <TS 9 ecr 40>"
+		}
+		w := dialRTT(t, cfg, syn, 40*ms)
+		w.write(988) // a segment beside the timestamps
+		for range 3 {
+			w.skip()
+			w.until(10 * time.Second)
+		}
+		w.skip()
+		w.recv(ack)
+		if in := w.c.Info(); in.SRTT != 40*ms || in.Unacked != 0 || in.Retransmits < 2 {
+			t.Errorf("SACK %v: %+v", sack, in)
+		}
+	}
+}
+
 // RFC 3522: the echo of a timestamp older than the retransmission tells that the
 // original arrived.
 func TestUndoByTimestamp(t *testing.T) {
