@@ -7,7 +7,7 @@ import (
 
 // drain counts the connections that the stack waits for while it is being closed.
 type drain struct {
-	over func(*TCPConn) bool // whether a connection is no longer waited for
+	over func(*TCPConn) bool // whether a connection is no longer waited for; its transmitter rests
 	mu   sync.Mutex
 	left int
 	all  chan struct{} // closed when none is left
@@ -48,6 +48,9 @@ func (s *Stack) Close() error {
 	for _, c := range s.conns.all() {
 		c.abortUndelivered()
 	}
+	// A reset is left to the connection's transmitter where that is at work, inside the
+	// device's Write perhaps: it has to come back before the device is gone.
+	s.await(closeGrace, func(c *TCPConn) bool { return !c.sending })
 	s.cancel()
 	var first error
 	for _, p := range s.devices {
@@ -67,7 +70,8 @@ func (s *Stack) Close() error {
 }
 
 // closeGrace is how long Close waits, when everything is delivered, for peers that
-// are about to close as well: nobody would acknowledge their FIN once we are gone.
+// are about to close as well: nobody would acknowledge their FIN once we are gone. It is
+// also how long a device may take over what it was given before it is closed.
 const closeGrace = 200 * time.Millisecond
 
 // drainConns resets the connections that the application holds and waits for the
@@ -82,12 +86,13 @@ func (s *Stack) drainConns() {
 	if s.cfg.CloseTimeout <= 0 {
 		return
 	}
-	if !s.await(s.cfg.CloseTimeout, (*TCPConn).isDelivered) {
+	delivered := func(c *TCPConn) bool { return !c.closed || c.isDelivered() }
+	if !s.await(s.cfg.CloseTimeout, delivered) {
 		s.log.Warn("closing: some connections could not deliver what was written", "timeout", s.cfg.CloseTimeout)
 	}
 	s.await(min(closeGrace, s.cfg.CloseTimeout), func(c *TCPConn) bool {
 		// The reset of an undelivered connection follows anyway.
-		return c.left || !c.isDelivered()
+		return c.left || !c.closed || !c.isDelivered()
 	})
 }
 
@@ -103,7 +108,7 @@ func (s *Stack) await(d time.Duration, over func(*TCPConn) bool) bool {
 	w := &drain{left: 1, all: make(chan struct{}), over: over}
 	for _, c := range s.conns.all() {
 		c.lock()
-		if c.closed && !over(c) {
+		if !over(c) {
 			w.add()
 			c.drain = w
 		}

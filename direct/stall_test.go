@@ -168,6 +168,10 @@ func testStalledWrite(t *testing.T, within bool, what string) {
 			break
 		}
 	}
+	if what == "stack" {
+		// The reset was left to the transmitter that the device held up.
+		t.Error("the closed stack sent no reset")
+	}
 	if what == "ack" {
 		<-done
 		synctest.Wait()
