@@ -2,6 +2,7 @@ package direct
 
 import (
 	"bytes"
+	"context"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -20,13 +21,19 @@ func acceptRaw(t *testing.T, wrap func(netif.Device) netif.Device) (*Stack, *raw
 		cfg.Manual = true
 		cfg.TCP.ReceiveBuffer = 1 << 20 // more than the test leaves unread: the window stays as it is
 	})
-	l, err := s.ListenTCP("tcp", netip.MustParseAddrPort("0.0.0.0:7"))
+	return s, openRaw(t, s, p, 7)
+}
+
+// openRaw is a connection that the raw peer opens to the given port of the stack.
+func openRaw(t *testing.T, s *Stack, p *rawPeer, port uint16) *rawConn {
+	t.Helper()
+	l, err := s.ListenTCP("tcp", netip.AddrPortFrom(netip.IPv4Unspecified(), port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	rc := &rawConn{peer: p, port: 7, snd: 1000}
-	p.tcp(9, 7, tcp.Reply{Seq: rc.snd, Flags: tcp.SYN, Window: 65535}, nil)
+	rc := &rawConn{peer: p, port: port, snd: 1000}
+	p.tcp(9, port, tcp.Reply{Seq: rc.snd, Flags: tcp.SYN, Window: 65535}, nil)
 	rc.snd++
 	for rc.rcv == 0 {
 		pollDry(s)
@@ -48,7 +55,7 @@ func acceptRaw(t *testing.T, wrap func(netif.Device) netif.Device) (*Stack, *raw
 		rc.Read(buf)
 	}
 	p.take()
-	return s, rc
+	return rc
 }
 
 // pollDry polls s until it wants to wait for frames.
@@ -88,6 +95,46 @@ func TestBurstIsAcknowledgedOnce(t *testing.T) {
 		}
 		if got < 3 || got > 5 {
 			t.Errorf("%d ACKs in %d rounds of frames", got, 4*heldRounds)
+		}
+	})
+}
+
+// The ACKs of several connections are sent by the acker, and the receiver reads on when
+// the device takes its time with them.
+func TestAckerWritesBesideTheReceiver(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		var dev *slowDevice
+		s, one := acceptRaw(t, func(d netif.Device) netif.Device { dev = newSlow(d); return dev })
+		defer s.Close()
+		two := openRaw(t, s, one.peer, 8)
+		ctx, cancel := context.WithCancel(background)
+		defer cancel()
+		rx := &one.way.ifc.port.queue(0).rx
+		rx.acker = newAcker(s.clk)
+		go rx.acker.run(ctx)
+		burst := func() {
+			for range 10 {
+				one.send(0, make([]byte, 1000))
+				two.send(0, make([]byte, 1000))
+			}
+			pollDry(s)
+			synctest.Wait()
+		}
+		resume := dev.stall(true)
+		burst() // would wait for the device if the receiver wrote
+		if n := len(dev.held()); n != 1 {
+			t.Errorf("%d ACKs are at the device, want the acker's first", n)
+		}
+		burst()
+		resume()
+		synctest.Wait()
+		last := make(map[uint16]tcp.Seq)
+		segs := one.peer.segments()
+		for _, seg := range segs {
+			last[seg.SrcPort] = seg.Ack
+		}
+		if last[7] != one.snd || last[8] != two.snd || len(segs) > 4 {
+			t.Errorf("%d segments, the last ACKs are %v, want %d and %d", len(segs), last, one.snd, two.snd)
 		}
 	})
 }

@@ -19,7 +19,9 @@
 //
 // ACKs leave after the readers were woken, so that a reply carries them. Those for
 // data in order are held back further while the queue has more, so that one stands
-// for several frames, within limits (tcp.OutputHoldBulk).
+// for several frames, within limits (tcp.OutputHoldBulk). Where there is more than one
+// processor, another goroutine sends those of several connections, while the receiver
+// reads on (acker.go).
 //
 // Where all frames wake the same reader, round after round, the goroutine leaves the
 // queue to that Read, which then polls the device itself, takes what its buffer can

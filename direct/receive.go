@@ -28,7 +28,7 @@ const (
 
 	// heldRounds is for how many rounds the ACKs of a burst are held back at most
 	// while the queue is not empty.
-	heldRounds = 8
+	heldRounds = 4
 
 	// A round with its yield that took longer than yieldLimit is followed by
 	// yieldPause rounds without one.
@@ -62,6 +62,7 @@ type receiver struct {
 	// ACKs that later rounds may merge with theirs.
 	held   []*TCPConn // those that owe one, each once
 	rounds int        // since the first of them
+	acker  *acker     // sends them where they are many; nil: the receiver does
 
 	busy int // rounds for which yield does nothing
 
@@ -207,7 +208,7 @@ type holding uint8
 const (
 	heldNot holding = iota
 	heldNow         // until the end of the round
-	heldOn          // until the flush: the connection is in a receiver's list
+	heldOn          // until the flush: the connection is in a receiver's list, or its acker's
 )
 
 // yield lets the readers that were woken run, on this processor: they take what is
@@ -230,17 +231,18 @@ func (rx *receiver) yield() {
 	rx.now = max(rx.now, now)
 }
 
-// flush sends the ACKs that were held.
+// flush sends the ACKs that were held, or has the acker do so.
 func (rx *receiver) flush() {
-	for i, c := range rx.held {
-		c.lock()
-		c.held = heldNot
-		if c.tc.AckOwed() {
-			c.drive(rx.now, tcp.OutputAll)
+	if rx.acker != nil && rx.led == nil && len(rx.held) >= ackerLeast {
+		rx.acker.take(rx.held)
+	} else {
+		for _, c := range rx.held {
+			c.lock()
+			c.releaseAck(rx.now)
+			c.unlock()
 		}
-		c.unlock()
-		rx.held[i] = nil
 	}
+	clear(rx.held)
 	rx.held, rx.rounds = rx.held[:0], 0
 }
 

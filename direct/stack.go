@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -240,11 +241,12 @@ func (s *Stack) start() {
 			if s.cfg.Manual {
 				continue
 			}
-			s.background.enter()
-			go func() {
-				defer s.background.leave()
-				q.run(ctx)
-			}()
+			if runtime.GOMAXPROCS(0) > 1 {
+				a := newAcker(s.clk)
+				q.rx.acker = a
+				s.inBackground(func() { a.run(ctx) })
+			}
+			s.inBackground(func() { q.run(ctx) })
 		}
 	}
 	for _, ifc := range s.ifaces {
@@ -254,6 +256,15 @@ func (s *Stack) start() {
 				"mac", ifc.link.mac, "mtu", ifc.mtu, "addresses", ifc.addrs)
 		}
 	}
+}
+
+// inBackground runs f in a goroutine that Close waits for.
+func (s *Stack) inBackground(f func()) {
+	s.background.enter()
+	go func() {
+		defer s.background.leave()
+		f()
+	}()
 }
 
 // Poll does one round over all queues and timers and returns when it wants to be
