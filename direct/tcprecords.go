@@ -14,10 +14,10 @@ type halfOpen struct {
 	st       *Stack
 	listener *TCPListener
 	path     path
-	queue    int
 	born     clock.Time
 
 	mu    sync.Mutex
+	queue int // on which its peer was heard last
 	p     tcp.Passive
 	timer timer
 	dead  bool
@@ -94,8 +94,9 @@ func (h *halfOpen) synAck(now clock.Time) {
 	tb := h.st.getBatch()
 	h.mu.Lock()
 	h.p.Output(now, tb.segs)
+	queue := h.queue
 	h.mu.Unlock()
-	h.st.sendSynAck(now, tb, &h.path, h.queue)
+	h.st.sendSynAck(now, tb, &h.path, queue)
 }
 
 // sendSynAck sends the segment in tb, which it gives back.
