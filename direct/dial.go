@@ -74,9 +74,17 @@ func pathErr(errno syscall.Errno) error {
 	return netapi.Syscall(netapi.CallConnect, errno)
 }
 
+// fastDial is what Fast Open has to do with a SYN: it is to carry data if it may, or to
+// wait for some, and fast is how much of it is on the way.
+type fastDial struct {
+	data  []byte
+	later bool
+	taken int
+}
+
 // openTCP sends a SYN from laddr, which from holds if that is not nil, to raddr. The
-// call is the one whose failure errno is.
-func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socket) (c *TCPConn, call string, errno syscall.Errno) {
+// call is the one whose failure errno is. With fast the SYN is one of Fast Open.
+func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socket, fast *fastDial) (c *TCPConn, call string, errno syscall.Errno) {
 	p, errno := s.pathTo(laddr.Addr(), raddr.Addr())
 	if errno == 0 && p.broadcast() {
 		errno = syscall.ENETUNREACH // as Linux
@@ -117,12 +125,19 @@ func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socke
 	cfg := s.tcpConfig(&p, &c.flow, c.options())
 	c.tc.Connect(c.at(now), &cfg, s.secret.ISS(now, c.localAddr(), c.remoteAddr()), s.secret.TSOffset(c.localAddr(), c.remoteAddr()))
 	c.options().start(c.tc)
+	if fast != nil {
+		start := s.fastStart(now, &c.flow, c.options(), fast.later)
+		c.tc.FastOpen(&start)
+		if !fast.later {
+			fast.taken = c.tc.FastWrite(now, fast.data)
+		}
+	}
 	c.drive(now, tcp.OutputAll)
 	return c, "", 0
 }
 
 func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.AddrPort) (*TCPConn, error) {
-	c, call, errno := s.openTCP(network, laddr, raddr, nil)
+	c, call, errno := s.openTCP(network, laddr, raddr, nil, nil)
 	if errno != 0 {
 		return nil, netapi.Syscall(call, errno)
 	}

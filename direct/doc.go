@@ -73,7 +73,7 @@
 //	TCPConn  →  lead
 //
 // Leaves, under which nothing else is taken but timers: neighbors, fragments,
-// pathMTU, pings, idMu, connList, udpTable, UDPConn, stall (which enters the
+// pathMTU, fastOpens, fastQueue, pings, idMu, connList, udpTable, UDPConn, stall (which enters the
 // background gate), drain.
 //
 // No lock at all is held while an application's code runs or when a timer's owner is
@@ -90,7 +90,10 @@
 // TIME-WAIT records, path MTUs), and say what gives way: the longest unused neighbour,
 // or what came last. A listener with as many half-open connections as its backlog
 // answers further SYNs by cookies (RFC 4987, section 3.6, as Linux does; see
-// tcp.SynCookies), for which it keeps and allocates nothing. Tables indexed by what a peer chooses
+// tcp.SynCookies), for which it keeps and allocates nothing. Connections that Fast Open
+// (RFC 7413) makes before their handshake is complete are bounded by the listener's
+// TCP_FASTOPEN, and those that were reset count a minute longer; a SYN without a good cookie
+// stays a record. Cookies of 1024 servers are kept. Tables indexed by what a peer chooses
 // are keyed by a secret.
 //
 // # Deviations

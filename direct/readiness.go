@@ -60,7 +60,7 @@ func (c *TCPConn) ready() (r Readiness) {
 	if state == tcp.StateClosed || in && out {
 		r |= ReadyHup
 	}
-	if state != tcp.StateSynSent && state != tcp.StateSynReceived {
+	if !c.tc.Opening() {
 		if c.tc.ReadableBytes() >= or(c.options().recvLowat, 1) {
 			r |= ReadyIn
 		}

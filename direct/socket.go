@@ -169,7 +169,50 @@ func (k *Socket) Listen(backlog int) error {
 // Connect begins to connect to raddr. On a stream socket it returns EINPROGRESS;
 // once the socket is ready for writing another Connect, or SO_ERROR, tells the
 // outcome. Meanwhile it is EALREADY, afterwards EISCONN.
+//
+// With TCP_FASTOPEN_CONNECT and a cookie of the server's it returns nil at once, and the
+// SYN leaves with the data of the first Write (RFC 7413).
 func (k *Socket) Connect(raddr netip.AddrPort) error {
+	return k.connect(raddr, nil)
+}
+
+// WriteFastOpen is Connect and Write in one, as sendto(2) with MSG_FASTOPEN: the SYN
+// carries as much of p as fits, if a cookie of the server's is there, and otherwise asks
+// for one (RFC 7413). It returns how much of p was taken, or EINPROGRESS if nothing was:
+// the rest is to be written once the socket is ready. The data may reach the server's
+// application more than once (section 2.1).
+func (k *Socket) WriteFastOpen(p []byte, raddr netip.AddrPort) (int, error) {
+	if err := k.enter(); err != nil {
+		return 0, err
+	}
+	c := k.conn
+	k.mu.Unlock()
+	if !k.stream || k.st.tcp.Load().FastOpen.NoClient {
+		return 0, syscall.EOPNOTSUPP
+	}
+	if c != nil && c.deferred() {
+		return c.tryWrite(p, writeMode{})
+	}
+	fast := fastDial{data: p}
+	err := k.connect(raddr, &fast)
+	if err == syscall.EINPROGRESS && fast.taken > 0 {
+		return fast.taken, nil
+	}
+	if err == nil {
+		// The connection is there, and nobody had asked for it yet.
+		return k.Write(p)
+	}
+	return 0, err
+}
+
+// deferred reports whether the SYN waits for data.
+func (c *TCPConn) deferred() bool {
+	c.lock()
+	defer c.unlock()
+	return c.tc.FastDeferred()
+}
+
+func (k *Socket) connect(raddr netip.AddrPort, fast *fastDial) error {
 	if err := k.enter(); err != nil {
 		return err
 	}
@@ -209,7 +252,10 @@ func (k *Socket) Connect(raddr netip.AddrPort) error {
 	if local.IsValid() && local.Addr().IsUnspecified() {
 		local = netip.AddrPortFrom(netip.Addr{}, local.Port())
 	}
-	c, _, errno := k.st.openTCP("tcp", local, raddr, k)
+	if fast == nil && k.opt.fastConnect && !k.st.tcp.Load().FastOpen.NoClient {
+		fast = &fastDial{later: true}
+	}
+	c, _, errno := k.st.openTCP("tcp", local, raddr, k, fast)
 	if errno != 0 {
 		if errno == syscall.EADDRINUSE {
 			errno = syscall.EADDRNOTAVAIL // the address was ours, and the connection exists
@@ -220,6 +266,9 @@ func (k *Socket) Connect(raddr netip.AddrPort) error {
 		missed = k.notify // the peer was quicker
 	}
 	k.conn, k.addr = c, c.localAddr()
+	if fast != nil && fast.later && c.deferred() {
+		return nil
+	}
 	return syscall.EINPROGRESS
 }
 

@@ -295,7 +295,7 @@ func TestUnsupportedOptions(t *testing.T) {
 		defer p.close(t)
 		k := mustSocket(t, p.a, "tcp")
 		for name, err := range map[int]error{
-			linuxopt.TCP_FASTOPEN: syscall.EOPNOTSUPP, linuxopt.TCP_MD5SIG: syscall.EOPNOTSUPP, 99: syscall.ENOPROTOOPT,
+			linuxopt.TCP_ULP: syscall.EOPNOTSUPP, linuxopt.TCP_MD5SIG: syscall.EOPNOTSUPP, 99: syscall.ENOPROTOOPT,
 		} {
 			setInt(t, k, linuxopt.IPPROTO_TCP, name, 1, err)
 			_, got := k.GetSockopt(linuxopt.IPPROTO_TCP, name, make([]byte, 4))

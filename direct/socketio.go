@@ -192,9 +192,17 @@ func (c *TCPConn) tryWrite(p []byte, mode writeMode) (int, error) {
 	if err := c.gone(); err != nil {
 		return 0, err
 	}
-	switch c.tc.State() {
-	case tcp.StateSynSent, tcp.StateSynReceived:
+	if c.tc.Opening() {
 		return 0, syscall.EAGAIN
+	}
+	if c.tc.FastDeferred() {
+		now := c.at(c.st.clk.Now())
+		n := c.tc.FastWrite(now, p)
+		c.drive(now, tcp.OutputAll)
+		if n == 0 {
+			return 0, syscall.EINPROGRESS
+		}
+		return n, nil
 	}
 	if len(p) == 0 {
 		return 0, nil

@@ -55,6 +55,9 @@ func (k *Socket) SetSockopt(level, name int, value []byte) error {
 	defer k.mu.Unlock()
 	errno := syscall.Errno(0)
 	switch {
+	case k.stream && level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_FASTOPEN_CONNECT &&
+		k.st.tcp.Load().FastOpen.NoClient && len(value) >= 4 && uint(linuxopt.GetInt(value)) <= 1:
+		return syscall.EOPNOTSUPP
 	case k.conn != nil:
 		return errnoIn(k.conn.SetSockopt(level, name, value))
 	case k.ln != nil:
@@ -106,6 +109,9 @@ func (k *Socket) fresh(level, name int) ([]byte, syscall.Errno) {
 	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_INFO {
 		in := tcp.LinuxInfo{State: uint8(tcp.StateClosed), SndSsthresh: tcp.LinuxInfiniteThreshold, SndCwnd: 10, Reordering: 3}
 		return in.Append(nil), 0
+	}
+	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_FASTOPEN_KEY {
+		return k.st.fastKeysValue(&k.opt), 0
 	}
 	return k.opt.value(level, name, false)
 }

@@ -97,6 +97,8 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 			return linuxopt.Int(toInt(c.tc.QuickAck())), 0
 		case linuxopt.TCP_WINDOW_CLAMP:
 			return linuxopt.Int(c.tc.WindowClamp()), 0
+		case linuxopt.TCP_FASTOPEN_KEY:
+			return c.st.fastKeysValue(c.options()), 0
 		}
 	case linuxopt.IPPROTO_IP:
 		if name == linuxopt.IP_MTU {
@@ -216,6 +218,9 @@ func (l *TCPListener) GetSockopt(level, name int, value []byte) (int, error) {
 		// Of a listener Linux tells how many connections wait, and how many may.
 		in := tcp.LinuxInfo{State: uint8(tcp.StateListen), Unacked: uint32(len(l.queue)), Sacked: uint32(l.backlog - 1)}
 		return copy(value, in.Append(nil)), nil
+	}
+	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_FASTOPEN_KEY {
+		return copy(value, l.st.fastKeysValue(&l.opt)), nil
 	}
 	v, errno := l.opt.value(level, name, true)
 	if errno != 0 {

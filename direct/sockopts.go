@@ -43,10 +43,6 @@ func deferredOption(level, name int) bool {
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_MD5SIG},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_MD5SIG_EXT},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_REPAIR},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_CONNECT},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_KEY},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_NO_COOKIE},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_TIMESTAMP},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_CC_INFO},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_SAVE_SYN},
@@ -96,6 +92,10 @@ type tcpOptions struct {
 	sendBuffer           int // bytes; 0: the default
 	recvBuffer           int
 	recvLowat            int // from how many bytes on a socket is ready to be read; 0: one
+	fastQueue            int // pending connections by Fast Open that a listener allows
+	fastConnect          bool
+	fastNoCookie         bool
+	fastKeys             []tcp.FastOpenKey // nil: the stack's; never written
 	ip                   ipOptions
 }
 
@@ -191,6 +191,9 @@ func netOptions() *tcpOptions {
 func (o *tcpOptions) set(level, name int, value []byte, state tcp.State) syscall.Errno {
 	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_CONGESTION {
 		return o.setCongestion(value)
+	}
+	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_FASTOPEN_KEY {
+		return o.setFastKeys(value)
 	}
 	if deferredOption(level, name) {
 		return syscall.EOPNOTSUPP
@@ -322,6 +325,18 @@ func (o *tcpOptions) setTCP(name, v int, state tcp.State) syscall.Errno {
 		if ok = within(0, 1); ok {
 			o.inq = v == 1
 		}
+	case linuxopt.TCP_FASTOPEN:
+		if ok = v >= 0 && (state == tcp.StateClosed || state == tcp.StateListen); ok {
+			o.fastQueue = min(v, listenBacklog)
+		}
+	case linuxopt.TCP_FASTOPEN_CONNECT:
+		if ok = within(0, 1) && state == tcp.StateClosed; ok {
+			o.fastConnect = v == 1
+		}
+	case linuxopt.TCP_FASTOPEN_NO_COOKIE:
+		if ok = within(0, 1) && (state == tcp.StateClosed || state == tcp.StateListen); ok {
+			o.fastNoCookie = v == 1
+		}
 	case linuxopt.TCP_QUICKACK: // of a connection, its own
 		o.delayAcks = v == 0 && state == tcp.StateClosed
 	default:
@@ -405,6 +420,12 @@ func (o *tcpOptions) getTCP(name int) (int, syscall.Errno) {
 		return toInt(o.inq), 0
 	case linuxopt.TCP_QUICKACK:
 		return 1, 0
+	case linuxopt.TCP_FASTOPEN:
+		return o.fastQueue, 0
+	case linuxopt.TCP_FASTOPEN_CONNECT:
+		return toInt(o.fastConnect), 0
+	case linuxopt.TCP_FASTOPEN_NO_COOKIE:
+		return toInt(o.fastNoCookie), 0
 	}
 	return 0, unknownOption(linuxopt.IPPROTO_TCP, name)
 }

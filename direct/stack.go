@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -37,6 +38,7 @@ type Stack struct {
 	local   map[netip.Addr]int
 	routes  *route.Table
 	secret  tcp.Secret
+	fastKey [1]tcp.FastOpenKey // of Fast Open's cookies, unless Config.TCP has one
 	dns     *dnsclient.Client
 
 	tcp atomic.Pointer[tcp.Config] // see SetTCP; what it points at is never written
@@ -48,6 +50,7 @@ type Stack struct {
 	ports      portTable
 	pings      pings
 	pathMTU    pathMTUCache
+	fast       fastOpens
 	fragments  fragments
 	timers     timers
 	errorLimit rateLimit
@@ -136,6 +139,9 @@ func (s *Stack) drawSecrets() error {
 		if *k, err = siphash.NewKey(r); err != nil {
 			return fmt.Errorf("direct: drawing secrets: %w", err)
 		}
+	}
+	if _, err = io.ReadFull(r, s.fastKey[0][:]); err != nil {
+		return fmt.Errorf("direct: drawing secrets: %w", err)
 	}
 	s.ids = ipv4.NewIDs(ids)
 	s.rand.key = draw

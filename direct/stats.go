@@ -106,11 +106,26 @@ type TCPStats struct {
 	SynCookiesReceived uint64 // and the acknowledgements of those that were good …
 	SynCookiesFailed   uint64 // … or made up, or late
 	SynExpired         uint64 // half-open connections that never completed
+	FastOpen           FastOpenStats
 	AcceptOverflow     uint64 // handshakes held up because the accept queue was full
 	ConnRefused        uint64 // connections not made because no memory was left
 	TimeWaitDropped    uint64 // records of ended connections given up early, for their number
 	Connections        uint64 // now
 	HalfOpen, TimeWait uint64 // now
+}
+
+// FastOpenStats counts TCP Fast Open (RFC 7413), as Linux's TCPFastOpen counters do.
+type FastOpenStats struct {
+	CookieRequests uint64 // SYNs that asked for a cookie
+	Accepted       uint64 // SYNs that opened a connection …
+	AcceptedOldKey uint64 // … with a cookie of the second key
+	Refused        uint64 // cookies that were not good
+	QueueFull      uint64 // SYNs that opened none because too many were pending
+	Pending        uint64 // such connections without a complete handshake, now
+	Active         uint64 // own SYNs whose data was acknowledged
+	ActiveFailed   uint64 // and those whose data had to be sent again
+	BlackHoles     uint64 // paths that seemed to swallow such connections
+	Cookies        uint64 // that servers gave us, now
 }
 
 // MemoryStats tells what counts against Config.MemoryLimit.
@@ -157,6 +172,9 @@ type counters struct {
 		synEvicted, synOverflow, synRefused, synExpired, acceptOverflow       atomic.Uint64
 		cookiesSent, cookiesReceived, cookiesFailed                           atomic.Uint64
 		connRefused, timeWaitDropped                                          atomic.Uint64
+		fastRequests, fastAccepted, fastOldKey, fastRefused, fastFull         atomic.Uint64
+		fastActive, fastActiveFailed, fastBlackHoles                          atomic.Uint64
+		fastPending                                                           atomic.Int64
 		connections, halfOpen, timeWait                                       atomic.Int64
 	}
 }
@@ -242,6 +260,12 @@ func (s *Stack) Stats() Stats {
 		AcceptOverflow: c.tcp.acceptOverflow.Load(), ConnRefused: c.tcp.connRefused.Load(),
 		TimeWaitDropped: c.tcp.timeWaitDropped.Load(), Connections: uint64(c.tcp.connections.Load()),
 		HalfOpen: uint64(c.tcp.halfOpen.Load()), TimeWait: uint64(c.tcp.timeWait.Load()),
+	}
+	st.TCP.FastOpen = FastOpenStats{
+		CookieRequests: c.tcp.fastRequests.Load(), Accepted: c.tcp.fastAccepted.Load(), AcceptedOldKey: c.tcp.fastOldKey.Load(),
+		Refused: c.tcp.fastRefused.Load(), QueueFull: c.tcp.fastFull.Load(), Pending: uint64(max(c.tcp.fastPending.Load(), 0)),
+		Active: c.tcp.fastActive.Load(), ActiveFailed: c.tcp.fastActiveFailed.Load(), BlackHoles: c.tcp.fastBlackHoles.Load(),
+		Cookies: s.fast.cookies(),
 	}
 	st.Memory = MemoryStats{
 		Used: uint64(max(s.mem.used.Load(), 0)), Limit: uint64(s.mem.limit), Refused: s.mem.refused.Load(),

@@ -65,7 +65,9 @@ func (l *TCPListener) cookieInput(rx *receiver, f *flow, seg *tcp.Segment) bool 
 		c.mu.Unlock()
 		return true
 	}
-	l.found(c, rx, &to, rx.q.index, &p, seg)
+	cfg = l.found(c, &to, rx.q.index)
+	c.tc.Accept(c.at(rx.now), &cfg, &p, seg)
+	c.opt.start(c.tc)
 	st.count.tcp.passiveOpens.Add(1)
 	rx.touch(c)
 	c.mu.Unlock()
@@ -75,14 +77,12 @@ func (l *TCPListener) cookieInput(rx *receiver, f *flow, seg *tcp.Segment) bool 
 	return true
 }
 
-// found makes c, whose flow is set, the connection that the handshake of p has led to on
-// its last segment. c.mu is held.
-func (l *TCPListener) found(c *TCPConn, rx *receiver, to *path, queue int, p *tcp.Passive, seg *tcp.Segment) {
+// found prepares c, whose flow is set, for the connection that l has got, and returns
+// what its state machine is to be made with. c.mu is held.
+func (l *TCPListener) found(c *TCPConn, to *path, queue int) tcp.Config {
 	c.way, c.queue = to.way, int32(queue)
 	c.network = nameNetwork(l.ep.Network)
 	l.st.timers.bind(&c.timer, c, c.sum)
 	c.opt = l.options()
-	cfg := l.st.tcpConfig(to, &c.flow, c.opt)
-	c.tc.Accept(c.at(rx.now), &cfg, p, seg)
-	c.opt.start(c.tc)
+	return l.st.tcpConfig(to, &c.flow, c.opt)
 }

@@ -42,6 +42,10 @@ type TCPListener struct {
 	oldest, newest *halfOpen
 	half           int
 
+	// fast bounds the connections that Fast Open has made and whose handshake is not
+	// complete. Its lock is a leaf.
+	fast fastQueue
+
 	// cookiesUntil is until when an ACK may be that of a cookie.
 	cookiesUntil atomic.Int64
 }
@@ -78,16 +82,17 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 		return true
 	}
 	p.id = uint16(st.random())
+	fast := l.fastOpen(rx.now, f, seg)
+	if fast.open && l.openFast(rx, f, seg, &p, hint, &fast) {
+		return true
+	}
 	h := &halfOpen{st: st, listener: l, path: p, queue: rx.q.index, born: rx.now}
 	h.flow, h.sum, h.kind = *f, f.hash(st.table.key), h
 	st.timers.bind(&h.timer, h, h.sum)
 	o := l.options()
 	h.path.ip = o.ip
 	cfg := st.tcpConfig(&h.path, f, o)
-	iss := st.secret.ISS(rx.now, f.localAddr(), f.remoteAddr())
-	if hint.valid && iss.Less(hint.iss) {
-		iss = hint.iss
-	}
+	iss := st.issFor(rx.now, f, hint)
 	h.mu.Lock()
 	h.p.Init(rx.now, &cfg, seg, iss, st.secret.TSOffset(f.localAddr(), f.remoteAddr()))
 	h.p.SetDeferAccept(o.deferAccept)
@@ -111,8 +116,17 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 		st.count.tcp.synEvicted.Add(1)
 		evicted.end()
 	}
-	h.synAck(rx.now)
+	h.synAck(rx.now, &fast)
 	return true
+}
+
+// issFor returns the initial sequence number of a connection for f.
+func (s *Stack) issFor(now clock.Time, f *flow, hint issHint) tcp.Seq {
+	iss := s.secret.ISS(now, f.localAddr(), f.remoteAddr())
+	if hint.valid && iss.Less(hint.iss) {
+		iss = hint.iss
+	}
+	return iss
 }
 
 // options returns what new connections get. They share it, so that nobody may change

@@ -37,7 +37,7 @@ func (h *halfOpen) input(rx *receiver, seg *tcp.Segment) bool {
 	switch verdict := h.p.Input(rx.now, seg); verdict {
 	case tcp.PassiveResend:
 		h.mu.Unlock()
-		h.synAck(rx.now)
+		h.synAck(rx.now, &noFastOpen)
 	case tcp.PassiveAck:
 		r := h.p.AckReply(rx.now)
 		h.mu.Unlock()
@@ -81,7 +81,9 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 	c.lock()
 	defer c.mu.Unlock()
 	c.flow, c.sum = h.flow, h.sum
-	h.listener.found(c, rx, &h.path, h.queue, &h.p, seg)
+	cfg := h.listener.found(c, &h.path, h.queue)
+	c.tc.Accept(c.at(rx.now), &cfg, &h.p, seg)
+	c.opt.start(c.tc)
 	st.table.swap(&h.entry, &c.entry)
 	h.gone()
 	st.count.tcp.passiveOpens.Add(1)
@@ -89,11 +91,11 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 	return c
 }
 
-// synAck sends the SYN-ACK. No lock is held.
-func (h *halfOpen) synAck(now clock.Time) {
+// synAck sends the SYN-ACK, with the cookie that fast has. No lock is held.
+func (h *halfOpen) synAck(now clock.Time, fast *fastVerdict) {
 	tb := h.st.getBatch()
 	h.mu.Lock()
-	h.p.Output(now, tb.segs)
+	h.p.OutputCookie(now, tb.segs, fast.form, fast.cookie)
 	queue := h.queue
 	h.mu.Unlock()
 	h.st.sendSynAck(now, tb, &h.path, queue)
@@ -143,7 +145,7 @@ func (h *halfOpen) expired(now clock.Time) {
 	}
 	h.mu.Unlock()
 	if resend {
-		h.synAck(now)
+		h.synAck(now, &noFastOpen)
 	}
 }
 

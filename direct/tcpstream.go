@@ -158,12 +158,16 @@ func (c *TCPConn) write(p []byte) (int, error) {
 		}
 		c.awake()
 		now := c.at(c.st.clk.Now())
+		fast := c.tc.FastDeferred()
+		if fast {
+			total += c.tc.FastWrite(now, p[total:])
+		}
 		n, err := c.tc.Write(now, p[total:])
 		if err != nil {
 			return total, c.writeError(err)
 		}
 		total += n
-		if n > 0 {
+		if n > 0 || fast {
 			c.drive(now, tcp.OutputAll)
 		}
 		if total == len(p) {

@@ -94,6 +94,9 @@ func (c *TCPConn) settle(now clock.Time, mode tcp.OutputMode) {
 	if ev&(tcp.EventWritable|tcp.EventEstablished|tcp.EventError|tcp.EventClosed) != 0 {
 		c.writable.wake()
 	}
+	if ev&tcp.EventFastOpen != 0 {
+		c.fastNews(now)
+	}
 	c.over |= ev & (tcp.EventClosed | tcp.EventTimeWait)
 	if !c.sending && (mode == tcp.OutputAll || !c.tc.AckOwed()) {
 		c.conclude(now)

@@ -178,10 +178,57 @@ func NotSentLowat(conn any) (int, error) {
 	return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_NOTSENT_LOWAT)
 }
 
-// SetFastOpen allows so many connections with data on their SYN to wait at a
-// listener (TCP_FASTOPEN; RFC 7413).
+// SetFastOpen allows so many connections of a listener to be there before their handshake
+// is complete, with the data of their SYN (TCP_FASTOPEN; RFC 7413); 0 is none. That data
+// may come more than once (section 2.1): it is for servers to whom that does not matter.
 func SetFastOpen(l any, queue int) error {
 	return SetInt(l, linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN, queue)
+}
+
+// FastOpen returns how many may be.
+func FastOpen(l any) (int, error) { return Int(l, linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN) }
+
+// SetFastOpenConnect has a socket that is about to connect wait with its SYN for the data
+// of the first write, if it has a cookie of the server's, and ask for one otherwise
+// (TCP_FASTOPEN_CONNECT). That is for a *direct.Socket, or the control function of a
+// net.Dialer.
+func SetFastOpenConnect(s any, on bool) error {
+	return setBool(s, linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_CONNECT, on)
+}
+
+// SetFastOpenNoCookie sends, or at a listener takes, data on a SYN without a cookie
+// (TCP_FASTOPEN_NO_COOKIE): for networks in which nobody lies about his address (RFC 7413,
+// section 6.3.2).
+func SetFastOpenNoCookie(s any, on bool) error {
+	return setBool(s, linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_NO_COOKIE, on)
+}
+
+// SetFastOpenKeys sets what a listener makes its cookies with: a key, and perhaps the one
+// before, whose cookies are still good (TCP_FASTOPEN_KEY).
+func SetFastOpenKeys(l any, keys ...[16]byte) error {
+	s, err := Of(l)
+	if err != nil {
+		return err
+	}
+	var b []byte
+	for i := range keys {
+		b = append(b, keys[i][:]...)
+	}
+	return s.SetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_KEY, b)
+}
+
+// FastOpenKeys returns them.
+func FastOpenKeys(l any) (keys [][16]byte, err error) {
+	s, err := Of(l)
+	if err != nil {
+		return nil, err
+	}
+	var b [32]byte
+	n, err := s.GetSockopt(linuxopt.IPPROTO_TCP, linuxopt.TCP_FASTOPEN_KEY, b[:])
+	for ; n >= 16; n -= 16 {
+		keys = append(keys, [16]byte(b[16*len(keys):]))
+	}
+	return keys, err
 }
 
 // PendingError returns the error that waits to be reported, and takes it: nil if

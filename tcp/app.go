@@ -189,6 +189,10 @@ func (c *Conn) ICMPError(now clock.Time, seq Seq, err error) bool {
 	}
 	switch c.state {
 	case StateSynSent, StateSynReceived:
+		if c.fastPassive() { // the application may have it already
+			c.soft = err
+			return true
+		}
 		c.die(err)
 	case 0, StateClosed, StateTimeWait:
 	default:

@@ -147,6 +147,10 @@ type Config struct {
 	// SynCookies says when a listener answers SYNs without remembering them. The package
 	// only carries the word to whoever listens; see [Passive.MakeCookie].
 	SynCookies SynCookies
+	// FastOpen is what of TCP Fast Open (RFC 7413) is there for applications that ask for
+	// it. The package only carries it to whoever opens and listens; see [FastStart] and
+	// [Conn.AcceptFast].
+	FastOpen FastOpenConfig
 	// Retries is R2 (RFC 9293, section 3.8.3): the connection ends when data was
 	// repeated without an answer for as long as so many timeouts take, beginning with
 	// the least and doubling; probes of a closed window are counted. 0 means

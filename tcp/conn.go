@@ -28,10 +28,12 @@ import (
 //
 // Nothing is safe for concurrent use; all calls carry a time that never decreases.
 type Conn struct {
-	state  State
-	err    error // why it ended
-	soft   error // what ICMP said on the way (RFC 5927, section 4.1: no reason to end)
-	events Events
+	err      error     // why it ended
+	soft     error     // what ICMP said on the way (RFC 5927, section 4.1: no reason to end)
+	fast     *fastOpen // of a handshake with Fast Open; nil once it is over
+	state    State
+	events   Events
+	fastBits fastBits // what became of it
 
 	localPort, remotePort uint16
 	noDelay               bool
@@ -171,6 +173,8 @@ const (
 	// EventTimeWait: the connection is in TIME-WAIT; replace it by its TimeWait
 	// record after a last Output.
 	EventTimeWait
+	// EventFastOpen: there is something for TakeFastOpen to tell.
+	EventFastOpen
 )
 
 func (c *Conn) init(cfg *Config, state State) {
@@ -319,6 +323,10 @@ func (c *Conn) die(err error) {
 	c.state = StateClosed
 	c.err = err
 	c.events |= EventClosed | EventReadable | EventWritable
+	if c.fast != nil {
+		c.fast.reset = err == ErrReset
+		c.events |= EventFastOpen
+	}
 	if err != nil {
 		c.events |= EventError
 	}

@@ -15,6 +15,8 @@
 //   - [Passive] is a connection between SYN and ACK on the listening side: a small
 //     record without buffers, so that a flood of SYNs costs little.
 //   - [TimeWait] is a connection after its end: another small record.
+//   - [FastStart], [Conn.AcceptFast] and [FastOpenKey] are TCP Fast Open (RFC 7413): data on
+//     the SYN, and a connection that is there before its handshake is complete.
 //   - [ResetFor] answers what belongs to no connection.
 //   - [Secret] makes initial sequence numbers and timestamp offsets unpredictable.
 //
@@ -32,7 +34,7 @@
 // RFC 9293 (the machine), 7323 (window scaling, timestamps, PAWS), 2018 and 6675
 // (SACK and loss recovery based on it), 8985 (RACK-TLP), 6937 (PRR), 5682 (F-RTO),
 // 5681 and 6582 (congestion control, NewReno), 9438 and 9406 (CUBIC with HyStart++),
-// 3168 (ECN), 1191 and 4821 (path MTU), draft-ietf-ccwg-bbr (BBR),
+// 3168 (ECN), 7413 (Fast Open), 1191 and 4821 (path MTU), draft-ietf-ccwg-bbr (BBR),
 // 6928 (initial window), 6298 (retransmission timer), 5961 and 5927 (blind
 // attacks), 6191 and 1337 (TIME-WAIT), 6528 (sequence numbers), 6093 (urgent data),
 // 5482 (user timeout), 2525. Where they leave freedom, behaviour on the wire follows

@@ -17,10 +17,22 @@ func FuzzParse(f *testing.F) {
 	f.Add(ack.append(nil))
 	f.Add([]byte("\x03\xe8\x07\xd0aaaabbbb\x60\x10\xff\xff\x00\x00\x00\x00\x08\x0a\x01\x00"))
 	f.Add([]byte("\x03\xe8\x07\xd0aaaabbbb\x60\x02\xff\xff\x00\x00\x00\x00\x1d\x04\x01\x01"))
+	for _, form := range []FastOption{FastOpenStandard, FastOpenExperimental} {
+		for _, n := range []int{0, minCookie, cookieLength, maxCookie} {
+			fast := header{flags: SYN, options: Options{MSS: 1460}}
+			k, _ := MakeFastCookie([]byte("0123456789abcdef")[:n])
+			fast.options.SetFastOpen(form, k)
+			f.Add(fast.append(nil))
+		}
+	}
+	f.Add([]byte("\x03\xe8\x07\xd0aaaabbbb\x70\x02\xff\xff\x00\x00\x00\x00\x22\x05\x01\x02\x03\x01\x01\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s Segment
 		if Parse(b, &s) != nil {
 			return
+		}
+		if k := s.Options.Cookie(); k.Len() != 0 && (k.Len() < minCookie || k.Len() > maxCookie || k.Len()%2 != 0 || !s.Flags.Has(SYN)) {
+			t.Fatalf("a cookie of %d bytes, flags %v", k.Len(), s.Flags)
 		}
 		if int(b[12]>>4)*4+len(s.Payload) != len(b) {
 			t.Fatalf("%d bytes of payload", len(s.Payload))
@@ -50,8 +62,11 @@ func FuzzParse(f *testing.F) {
 
 func equalSegments(a, b *Segment) bool {
 	x, y := a.Options, b.Options
-	x.Signed = false // nothing that we send is signed
-	for i := x.NSACK; i < 4; i++ { // left over from an earlier SACK option
+	if x.Cookie() != y.Cookie() {
+		return false
+	}
+	x.Signed = false               // nothing that we send is signed
+	for i := x.NSACK; i < 4; i++ { // left over from an earlier SACK option, or the cookie
 		x.SACK[i], y.SACK[i] = SACKBlock{}, SACKBlock{}
 	}
 	if !x.HasTS {

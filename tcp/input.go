@@ -18,6 +18,10 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 		return
 	case 0, StateClosed, StateTimeWait:
 		return
+	case StateSynReceived:
+		if c.fastPassive() && c.inputSYNAgain(now, seg) {
+			return
+		}
 	}
 	if !c.acceptable(now, seg) {
 		return
@@ -54,7 +58,11 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 		if c.finQueued {
 			state = StateFinWait1
 		}
-		c.establish(now, state)
+		if c.fastPassive() {
+			c.completeFast(now, seg, state)
+		} else {
+			c.establish(now, state)
+		}
 	}
 	if !c.inputACK(now, seg) {
 		return
@@ -139,6 +147,9 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 	c.enterQuick()
 	// Data on a SYN-ACK is legal and rare; the peer repeats what is not
 	// acknowledged, so it is left alone. A FIN on it likewise.
+	if c.fast != nil {
+		c.answeredFast(now, seg)
+	}
 }
 
 // acceptable is the first step for synchronised states: PAWS and the check of the

@@ -46,6 +46,7 @@ const (
 	linuxWScale
 	linuxECN
 	linuxECNSeen
+	linuxSynData // data on the SYN was acknowledged by the SYN-ACK
 )
 
 // LinuxInfiniteThreshold is LinuxInfo.SndSsthresh of a slow start without end.
@@ -120,7 +121,10 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	}
 	in.Unacked, in.Sacked, in.Lost, in.Retrans = uint32(c.packetsOut), uint32(c.sackedOut), uint32(c.lostOut), uint32(c.retransOut)
 	in.DeliveryRate = c.rateShown
-	in.Flags = b2u(c.rateLimited)
+	in.Flags = b2u(c.rateLimited) | uint8(c.fastBits>>fastFailShift&3)<<1
+	if c.fastBits&fastSynData != 0 {
+		in.Options |= linuxSynData
+	}
 	t := c.chrono.at(now)
 	in.BusyTime = uint64((t[chronoBusy] + t[chronoWindow] + t[chronoBuffer]) / time.Microsecond)
 	in.RwndLimited = uint64(t[chronoWindow] / time.Microsecond)

@@ -45,6 +45,11 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 		if c.synOwed {
 			c.outputSYN(now, b)
 		}
+		if c.fastPassive() && (!c.finQueued || c.orphan) {
+			// RFC 7413, section 4.2.2: data need not wait for the handshake. The FIN of an
+			// application that still reads does, as in Linux.
+			c.outputNew(now, b)
+		}
 		if c.ackNow && c.state == StateSynReceived {
 			c.emit(now, b, c.sndNxt, 0, 0)
 		}
@@ -91,7 +96,31 @@ func (c *Conn) outputReplies(now clock.Time, b *Batch) {
 }
 
 func (c *Conn) outputSYN(now clock.Time, b *Batch) {
+	if c.fast != nil && (c.fast.passive || c.ranges.count == 0) {
+		c.outputFast(now, b)
+		return
+	}
 	c.synOwed = false
+	h := c.synHeader(now)
+	if c.state == StateSynReceived {
+		c.ackSent()
+	}
+	b.add(&h)
+	if c.ranges.count == 0 {
+		c.sndNxt = c.iss.Add(1)
+		c.ranges.push(sentRange{seq: c.iss, end: c.sndNxt, sentAt: now, segs: 1, size: 1})
+		c.packetsOut = 1
+		c.stalledSince = now // R2 and the user timeout count the handshake as a whole
+	} else {
+		r := c.ranges.at(0)
+		r.sentAt, r.flags = now, r.flags|rangeEver
+		c.stats.retransmits++
+	}
+	c.rtxAt = c.retransmitAt(now)
+}
+
+// synHeader is that of the SYN, or of the SYN-ACK of a simultaneous open.
+func (c *Conn) synHeader(now clock.Time) header {
 	h := header{
 		srcPort: c.localPort, dstPort: c.remotePort,
 		seq: c.iss, flags: SYN,
@@ -109,20 +138,8 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 		h.flags &^= CWR | ECE
 		h.flags |= ACK
 		h.ack = c.rcvNxt
-		c.ackSent()
 	}
-	b.add(&h)
-	if c.ranges.count == 0 {
-		c.sndNxt = c.iss.Add(1)
-		c.ranges.push(sentRange{seq: c.iss, end: c.sndNxt, sentAt: now, segs: 1, size: 1})
-		c.packetsOut = 1
-		c.stalledSince = now // R2 and the user timeout count the handshake as a whole
-	} else {
-		r := c.ranges.at(0)
-		r.sentAt, r.flags = now, r.flags|rangeEver
-		c.stats.retransmits++
-	}
-	c.rtxAt = c.retransmitAt(now)
+	return h
 }
 
 // outputNew sends what was never sent.

@@ -85,7 +85,21 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 
 // Output puts the SYN-ACK into b. No Sent is needed.
 func (p *Passive) Output(now clock.Time, b *Batch) {
+	p.OutputCookie(now, b, FastOpenNone, FastCookie{})
+}
+
+// OutputCookie is Output of a SYN-ACK that gives the peer a cookie, in the form in which
+// it has asked for one. A repetition carries none, as in Linux: the option may be what
+// was dropped.
+func (p *Passive) OutputCookie(now clock.Time, b *Batch, form FastOption, cookie FastCookie) {
 	b.reset()
+	h := p.header(now)
+	h.options.SetFastOpen(form, cookie)
+	b.add(&h)
+}
+
+// header is that of the SYN-ACK.
+func (p *Passive) header(now clock.Time) header {
 	h := header{
 		srcPort: p.localPort, dstPort: p.remotePort,
 		seq: p.iss, ack: p.irs.Add(1), flags: SYN | ACK, window: p.window,
@@ -103,7 +117,7 @@ func (p *Passive) Output(now clock.Time, b *Batch) {
 			h.options.TSVal = p.cookieTime(now)
 		}
 	}
-	b.add(&h)
+	return h
 }
 
 func (p *Passive) tsNow(now clock.Time) uint32 {
@@ -206,16 +220,7 @@ func (p *Passive) SentSeq() (lo, hi Seq) { return p.iss, p.iss.Add(1) }
 // p.Input gave PassiveEstablish, and is processed with all that it carries. cfg is
 // the one that p was made with.
 func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
-	c.init(cfg, StateEstablished)
-	c.initSend(p.iss)
-	c.sndUna, c.sndNxt, c.sndSml = p.iss.Add(1), p.iss.Add(1), p.iss.Add(1)
-	c.retransHint, c.highSeq, c.rack.next, c.usage.end = c.sndUna, c.sndUna, c.sndUna, c.sndUna
-	c.tsOffset = p.tsOffset
-	c.useTS, c.useSACK, c.ecn.on = p.useTS, p.useSACK, p.useECN
-	c.rw.ssthresh = cfg.initialWindow(c.receiveMSS())
-	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.useScale, WScale: p.sndScale}
-	c.initReceive(now, p.irs, &o)
-	c.sndWnd = int(p.peerWindow)
+	c.begin(now, cfg, p, StateEstablished)
 	c.setWindow(seg)
 	if !p.resent {
 		c.rtt.sample(now.Sub(p.sentAt), now.Sub(p.sentAt), c.sndUna, c.sndNxt)
@@ -229,4 +234,18 @@ func (c *Conn) Accept(now clock.Time, cfg *Config, p *Passive, seg *Segment) {
 	c.stats.segsIn, c.stats.segsOut, c.stats.deliveredSegs = 1, 0, 1 // the SYN-ACK is delivered, but not counted as sent, as in Linux
 	c.establish(now, StateEstablished)
 	c.Input(now, seg)
+}
+
+// begin takes from p what has been said in the handshake.
+func (c *Conn) begin(now clock.Time, cfg *Config, p *Passive, state State) {
+	c.init(cfg, state)
+	c.initSend(p.iss)
+	c.sndUna, c.sndNxt, c.sndSml = p.iss.Add(1), p.iss.Add(1), p.iss.Add(1)
+	c.retransHint, c.highSeq, c.rack.next, c.usage.end = c.sndUna, c.sndUna, c.sndUna, c.sndUna
+	c.tsOffset = p.tsOffset
+	c.useTS, c.useSACK, c.ecn.on = p.useTS, p.useSACK, p.useECN
+	c.rw.ssthresh = cfg.initialWindow(c.receiveMSS())
+	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.useScale, WScale: p.sndScale}
+	c.initReceive(now, p.irs, &o)
+	c.sndWnd = int(p.peerWindow)
 }

@@ -27,6 +27,7 @@ type Rest struct {
 	rackMult, rackPersist                   uint8
 	synRetries, synLinear                   uint8
 	retries, orphanRetries                  uint8
+	fastBits                                fastBits
 	localPort, remotePort                   uint16
 	mss, sndMSS, maxGSO, rcvMSS             uint16
 	reordering, initialReordering           uint16
@@ -173,7 +174,7 @@ func (c *Conn) idle() bool {
 // is owed and which was released, is taken at once.
 func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 	over := c.state == StateClosed || c.state == StateTimeWait
-	if c.RestAt() > now && !over || !c.idle() || c.events != 0 ||
+	if c.RestAt() > now && !over || !c.idle() || c.events != 0 || c.fast != nil ||
 		c.synOwed || c.rstOwed || c.replyOwed || c.probeOwed || c.forced || c.tlpOwed || c.tlp.active ||
 		!over && (c.stalledSince|c.probesSince != 0 || c.chrono.kind != chronoIdle || now.Before(c.challenge)) {
 		return false
@@ -181,7 +182,7 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 	*r = Rest{
 		state: c.state, sndScale: c.sndScale, rcvScale: c.rcvScale, quickAcks: c.quickAcks,
 		rackMult: c.rack.mult, rackPersist: c.rack.persist,
-		synRetries: c.synRetries, synLinear: c.synLinear, retries: c.retries, orphanRetries: c.orphanRetries,
+		synRetries: c.synRetries, synLinear: c.synLinear, retries: c.retries, orphanRetries: c.orphanRetries, fastBits: c.fastBits,
 		localPort: c.localPort, remotePort: c.remotePort,
 		reordering: c.reordering, initialReordering: c.initialReordering,
 		mss: uint16(c.mss), sndMSS: uint16(c.sndMSS), maxGSO: uint16(c.maxGSO), rcvMSS: uint16(c.rcvMSS),
@@ -256,6 +257,7 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 	c.synLinear = r.synLinear
 	c.retries = r.retries
 	c.orphanRetries = r.orphanRetries
+	c.fastBits = r.fastBits
 	c.localPort = r.localPort
 	c.remotePort = r.remotePort
 	c.invalidEvery = DefaultInvalidInterval

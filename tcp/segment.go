@@ -61,11 +61,15 @@ type Options struct {
 	// this package can't check. Received only.
 	Signed bool
 	// HasTS says that TSVal and TSEcr are present.
-	HasTS        bool
+	HasTS bool
+	// FastOpen says in which form there is a Fast Open option (RFC 7413, section 4.1.1),
+	// whose cookie Cookie returns. SYN only.
+	FastOpen     FastOption
 	TSVal, TSEcr uint32
 	// SACK[:NSACK] are the blocks, as sent and unverified.
-	NSACK uint8
-	SACK  [4]SACKBlock
+	NSACK     uint8
+	cookieLen uint8
+	SACK      [4]SACKBlock // on a SYN, which has none, the cookie
 }
 
 // Segment is a parsed segment that arrived. Its Payload is a view.
@@ -114,6 +118,10 @@ const (
 	optTimestamp = 8
 	optMD5       = 19
 	optAO        = 29
+	optFastOpen  = 34
+	optExp       = 254 // shared by experiments, which are told apart by two bytes (RFC 6994)
+
+	magicFastOpen = 0xf989
 )
 
 // Parse reads the segment in b, header and payload, into seg, which then points
@@ -177,6 +185,10 @@ func (o *Options) parse(b []byte, syn bool) {
 			o.TSEcr = binary.BigEndian.Uint32(v[4:])
 		case kind == optMD5 || kind == optAO:
 			o.Signed = true
+		case kind == optFastOpen && syn:
+			o.parseCookie(FastOpenStandard, v)
+		case kind == optExp && syn && len(v) >= 2 && binary.BigEndian.Uint16(v) == magicFastOpen:
+			o.parseCookie(FastOpenExperimental, v[2:])
 		case kind == optSACK && len(v)%8 == 0 && len(v) <= 32 && !syn:
 			o.NSACK = uint8(len(v) / 8)
 			for i := range int(o.NSACK) {
@@ -207,11 +219,17 @@ func (o *Options) size() int {
 	if o.NSACK > 0 {
 		n += 4 + 8*int(o.NSACK)
 	}
+	switch o.FastOpen {
+	case FastOpenStandard:
+		n += (2 + int(o.cookieLen) + 3) &^ 3
+	case FastOpenExperimental:
+		n += (4 + int(o.cookieLen) + 3) &^ 3
+	}
 	return n
 }
 
 // append writes the options in the order that Linux uses: MSS, SACK-permitted,
-// timestamps, window scale, SACK.
+// timestamps, window scale, SACK, Fast Open.
 func (o *Options) append(b []byte) []byte {
 	if o.MSS != 0 {
 		b = append(b, optMSS, 4, byte(o.MSS>>8), byte(o.MSS))
@@ -237,6 +255,9 @@ func (o *Options) append(b []byte) []byte {
 			b = binary.BigEndian.AppendUint32(b, uint32(s.Left))
 			b = binary.BigEndian.AppendUint32(b, uint32(s.Right))
 		}
+	}
+	if o.FastOpen != FastOpenNone {
+		b = o.appendCookie(b)
 	}
 	return b
 }

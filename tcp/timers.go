@@ -55,10 +55,15 @@ func (c *Conn) retransmissionTimeout(now clock.Time) {
 		c.rtxAt = now.Add(c.rtt.timeout(c.backoff))
 		return
 	}
+	if c.fastPassive() {
+		c.repeatSYNACK(now)
+		return
+	}
 	if c.ranges.count == 0 {
 		return
 	}
 	c.stats.timeouts++
+	c.suspectFastOpen(now)
 	if c.state == StateSynSent || c.state == StateSynReceived {
 		limit := int(c.synRetries)
 		if c.state == StateSynSent {
@@ -108,6 +113,9 @@ const (
 )
 
 func (c *Conn) setTimer(kind timerKind, at clock.Time) {
+	if c.state == StateSynReceived {
+		return // it is that of the SYN-ACK, to which all data is only a supplement
+	}
 	c.rtxAt, c.tlpAt, c.rackAt = clock.Never, clock.Never, clock.Never
 	switch kind {
 	case timerRetransmit:

@@ -43,6 +43,19 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.InitialSendBuffer, t.MaxSendBuffer = c.WMem[1], c.WMem[2]
 	t.NoReceiveTuning = !c.ModerateRcvBuf
 	t.MTUProbing, t.BaseMSS = tcp.MTUProbing(min(max(c.MTUProbing, 0), 2)), c.BaseMSS
+	t.FastOpen = tcp.FastOpenConfig{
+		NoClient: c.FastOpen&1 == 0, NoServer: c.FastOpen&2 == 0,
+		ClientWithoutCookie: c.FastOpen&4 != 0, ServerWithoutCookie: c.FastOpen&0x200 != 0,
+		AllListeners:     c.FastOpen&0x400 != 0,
+		BlackHoleTimeout: time.Duration(c.FastOpenBlackholeTimeout) * time.Second,
+	}
+	if c.FastOpenKey != "" {
+		keys, err := tcp.ParseFastOpenKeys(c.FastOpenKey)
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("net.ipv4.tcp_fastopen_key: %v", err))
+		}
+		t.FastOpen.Keys = keys
+	}
 	for _, a := range asked {
 		switch {
 		case a.Name == "net.ipv4.tcp_congestion_control" && !hasController(a.Value):
@@ -72,7 +85,8 @@ func heeded(name string) bool {
 		"net.ipv4.tcp_retrans_collapse", "net.ipv4.tcp_reordering", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_dsack", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
 		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_mtu_probing", "net.ipv4.tcp_base_mss", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
-		"net.ipv4.tcp_notsent_lowat", "net.ipv4.tcp_syncookies":
+		"net.ipv4.tcp_notsent_lowat", "net.ipv4.tcp_syncookies",
+		"net.ipv4.tcp_fastopen", "net.ipv4.tcp_fastopen_key", "net.ipv4.tcp_fastopen_blackhole_timeout_sec":
 		return true
 	}
 	return false

@@ -171,7 +171,7 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 	switch {
 	case err != nil:
 		return -1, err
-	case flags&msgFastOpen != 0, len(control) > 0, f.udp && flags&msgOOB != 0:
+	case f.udp && flags&msgFastOpen != 0, len(control) > 0, f.udp && flags&msgOOB != 0:
 		return -1, errNoSupp
 	}
 	data := p[0]
@@ -190,6 +190,13 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 	case flags&msgEOR != 0:
 		write = f.socket.WriteRecord
 	}
+	if flags&msgFastOpen != 0 {
+		rest := write
+		write = func(p []byte) (int, error) {
+			write = rest
+			return f.socket.WriteFastOpen(p, f.inward(to))
+		}
+	}
 	total := 0
 	until := s.within(f, f.writable, flags&msgDontWait != 0)
 	err = s.block(until, func() error {
@@ -199,11 +206,21 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 			if n > 0 {
 				s.progress = true
 			}
-			if errno(err) == errAgain && s.clk.Now() < until {
+			waits := s.clk.Now() < until
+			e := errno(err)
+			if e == player.Errno("EINPROGRESS") && waits {
+				e = errAgain // the SYN has left, with nothing of this on it
+			}
+			if e == errAgain && waits && total < len(data) {
 				f.socket.ExpectWrite()
 			}
-			if err != nil || total == len(data) {
-				return errno(err)
+			switch {
+			case e != nil:
+				return e
+			case total == len(data) && f.opening():
+				return errAgain // the SYN took it all; connect(2) would wait, too
+			case total == len(data):
+				return nil
 			}
 		}
 	})
@@ -211,6 +228,12 @@ func (s *sockets) Send(fd int, p [][]byte, to netip.AddrPort, control []player.C
 		return total, nil
 	}
 	return 0, err
+}
+
+// opening tells whether the file's connection is on the way.
+func (f *file) opening() bool {
+	c, ok := f.socket.Conn().(*direct.TCPConn)
+	return ok && c.Info().State == tcp.StateSynSent
 }
 
 func (s *sockets) sendDatagram(f *file, data []byte, to netip.AddrPort) (n int, err error) {
