@@ -55,8 +55,6 @@ type fastVerdict struct {
 	cookie tcp.FastCookie
 }
 
-var noFastOpen fastVerdict // what most SYNs get; never written
-
 // fastOpen looks at a SYN (RFC 7413, section 4.2.2). If the verdict is to open a
 // connection, a place of l.fast is taken.
 func (l *TCPListener) fastOpen(now clock.Time, f *flow, seg *tcp.Segment) (v fastVerdict) {

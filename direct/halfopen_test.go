@@ -30,7 +30,7 @@ func TestSynWhileItsAnswerIsRepeated(t *testing.T) {
 		go func() {
 			defer close(done)
 			for range 100 {
-				h.synAck(s.clk.Now())
+				h.synAck(s.clk.Now(), fastVerdict{})
 			}
 		}()
 		for range 100 {

@@ -116,7 +116,7 @@ func (l *TCPListener) input(rx *receiver, f *flow, seg *tcp.Segment, hint issHin
 		st.count.tcp.synEvicted.Add(1)
 		evicted.end()
 	}
-	h.synAck(rx.now, &fast)
+	h.synAck(rx.now, fast)
 	return true
 }
 

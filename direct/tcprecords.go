@@ -37,7 +37,7 @@ func (h *halfOpen) input(rx *receiver, seg *tcp.Segment) bool {
 	switch verdict := h.p.Input(rx.now, seg); verdict {
 	case tcp.PassiveResend:
 		h.mu.Unlock()
-		h.synAck(rx.now, &noFastOpen)
+		h.synAck(rx.now, fastVerdict{})
 	case tcp.PassiveAck:
 		r := h.p.AckReply(rx.now)
 		h.mu.Unlock()
@@ -92,7 +92,7 @@ func (h *halfOpen) establish(rx *receiver, seg *tcp.Segment) *TCPConn {
 }
 
 // synAck sends the SYN-ACK, with the cookie that fast has. No lock is held.
-func (h *halfOpen) synAck(now clock.Time, fast *fastVerdict) {
+func (h *halfOpen) synAck(now clock.Time, fast fastVerdict) {
 	tb := h.st.getBatch()
 	h.mu.Lock()
 	h.p.OutputCookie(now, tb.segs, fast.form, fast.cookie)
@@ -145,7 +145,7 @@ func (h *halfOpen) expired(now clock.Time) {
 	}
 	h.mu.Unlock()
 	if resend {
-		h.synAck(now, &noFastOpen)
+		h.synAck(now, fastVerdict{})
 	}
 }
 
