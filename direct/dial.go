@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/netduet/netduet/internal/netapi"
 	"github.com/netduet/netduet/ipv4"
@@ -59,8 +61,53 @@ func (s *Stack) dialOne(ctx context.Context, network string, laddr, raddr netip.
 		}
 		return c, nil
 	}
-	c, err := s.dialTCP(ctx, network, laddr, raddr)
+	c, err := s.dialTCP(ctx, network, laddr, raddr, nil)
 	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// DialFastOpen is Dial and the first Write in one (RFC 7413): if a cookie of the server's is
+// there, as much of data as fits is on the SYN, and the answer may come a round trip
+// earlier; otherwise the connection brings the cookie for the next one. It returns when
+// the connection is open and all of data is in the send buffer. The server's application
+// may get data twice (section 2.1): it is for requests of which that does no harm. The
+// network is tcp or tcp4.
+func (s *Stack) DialFastOpen(ctx context.Context, network string, laddr, raddr netip.AddrPort, data []byte) (net.Conn, error) {
+	fast := fastDial{data: data, waits: true}
+	d := netapi.Dialer{Families: s.families(), DialOne: func(ctx context.Context, network string, laddr, raddr netip.AddrPort) (net.Conn, error) {
+		if !strings.HasPrefix(network, "tcp") {
+			return nil, net.UnknownNetworkError(network)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if !s.background.enter() {
+			return nil, netapi.ClosedError(netapi.OpDial, network)
+		}
+		defer s.background.leave()
+		ask := &fast
+		if s.tcp.Load().FastOpen.NoClient {
+			ask = nil
+		}
+		c, err := s.dialTCP(ctx, network, laddr, raddr, ask)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}}
+	c, err := d.DialAddrPort(ctx, network, laddr, raddr)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { c.SetWriteDeadline(time.Unix(1, 0)) })
+	_, err = c.Write(data[fast.taken:])
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		c.Close()
 		return nil, err
 	}
 	return c, nil
@@ -78,7 +125,8 @@ func pathErr(errno syscall.Errno) error {
 // wait for some, and fast is how much of it is on the way.
 type fastDial struct {
 	data  []byte
-	later bool
+	later bool // the SYN waits for data
+	waits bool // a Write follows the handshake, whose ACK can ride along
 	taken int
 }
 
@@ -130,14 +178,15 @@ func (s *Stack) openTCP(network string, laddr, raddr netip.AddrPort, from *Socke
 		c.tc.FastOpen(&start)
 		if !fast.later {
 			fast.taken = c.tc.FastWrite(now, fast.data)
+			c.tc.SetDataFollows(fast.waits && fast.taken < len(fast.data))
 		}
 	}
 	c.drive(now, tcp.OutputAll)
 	return c, "", 0
 }
 
-func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.AddrPort) (*TCPConn, error) {
-	c, call, errno := s.openTCP(network, laddr, raddr, nil, nil)
+func (s *Stack) dialTCP(ctx context.Context, network string, laddr, raddr netip.AddrPort, fast *fastDial) (*TCPConn, error) {
+	c, call, errno := s.openTCP(network, laddr, raddr, nil, fast)
 	if errno != 0 {
 		return nil, netapi.Syscall(call, errno)
 	}

@@ -109,11 +109,11 @@ func (l *TCPListener) fastOpen(now clock.Time, f *flow, seg *tcp.Segment) (v fas
 	return v
 }
 
-// limit is how many connections may wait for Accept.
+// limit is the backlog that was asked for.
 func (l *TCPListener) limit() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.backlog
+	return l.backlog - 1
 }
 
 // fastKeys returns what cookies are made with; one at least.

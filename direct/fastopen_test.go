@@ -2,9 +2,12 @@ package direct
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -118,6 +121,74 @@ func TestFastOpenPair(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDialFastOpen: the same in one call, which keeps to its context and its network.
+func TestDialFastOpen(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		p := farPair(t, netif.WireConfig{}, netif.Impairment{Delay: 50 * time.Millisecond})
+		defer p.close(t)
+		l := fastListener(t, p.b, 16)
+		defer l.Close()
+		go func() {
+			for {
+				c, err := l.AcceptTCP()
+				if err != nil {
+					return
+				}
+				go func() { defer c.Close(); io.Copy(c, c) }()
+			}
+		}()
+		ask := bytes.Repeat([]byte("fast open "), 500)
+		for i := range 3 {
+			start := time.Now()
+			c, err := p.a.DialFastOpen(background, "tcp", netip.AddrPort{}, fastServerAddr, ask)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); i > 0 && (d < 100*time.Millisecond || d > 120*time.Millisecond) {
+				t.Errorf("connection %d took %v", i, d)
+			}
+			if got := readSome(t, c, len(ask)); !bytes.Equal(got, ask) {
+				t.Fatal("the echo differs")
+			}
+			c.Close()
+			time.Sleep(time.Second)
+		}
+		if f := p.a.Stats().TCP.FastOpen; f.Active != 2 {
+			t.Errorf("%+v", f)
+		}
+		if _, err := p.a.DialFastOpen(background, "udp", netip.AddrPort{}, fastServerAddr, ask); err == nil {
+			t.Error("UDP has a Fast Open")
+		}
+		if _, err := p.a.DialFastOpen(background, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addrB, 8), ask); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("nobody listens: %v", err)
+		}
+		silent, err := p.b.ListenTCP("tcp", netip.AddrPortFrom(addrB, 9))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		ctx, cancel := context.WithTimeout(background, 2*time.Second)
+		defer cancel()
+		if _, err := p.a.DialFastOpen(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addrB, 9), make([]byte, 32<<20)); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("nobody reads: %v", err)
+		}
+		cfg := *p.a.tcp.Load()
+		cfg.FastOpen.NoClient = true
+		p.a.SetTCP(cfg)
+		c, err := p.a.DialFastOpen(background, "tcp", netip.AddrPort{}, fastServerAddr, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readSome(t, c, len(ask)); !bytes.Equal(got, ask) {
+			t.Fatal("without Fast Open the echo differs")
+		}
+		c.Close()
+		if f := p.a.Stats().TCP.FastOpen; f.Active != 2 {
+			t.Errorf("%+v", f)
+		}
+	})
 }
 
 // TestFastOpenForgetfulServer: a server with another key than before refuses the cookie,
@@ -335,6 +406,51 @@ func TestFastOpenReplay(t *testing.T) {
 			t.Fatalf("%+v", f)
 		}
 		c.Close()
+	})
+}
+
+// TestFastOpenTimeWait: a SYN with a good cookie takes the place of a connection in
+// TIME-WAIT as any other does, with its data, and with higher numbers of ours.
+func TestFastOpenTimeWait(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s, p := newRaw(t, nil, nil)
+		defer s.Close()
+		l := fastListener(t, s, 10)
+		defer l.Close()
+		p.meet()
+		good := s.fastKey[0].Cookie(addrA, addrB)
+		seq, last := tcp.Seq(1), tcp.Seq(0)
+		for i := range 3 {
+			p.fastSYN(netip.AddrPortFrom(addrB, 1000), seq, good.Bytes(), []byte("once"))
+			segs := p.segments()
+			if len(segs) != 1 || segs[0].Flags != tcp.SYN|tcp.ACK || segs[0].Ack != seq.Add(5) {
+				t.Fatalf("SYN %d: %+v", i, segs)
+			}
+			iss := segs[0].Seq
+			if i > 0 && iss.Sub(last) <= 0 {
+				t.Errorf("%d follows %d", iss, last)
+			}
+			c, err := l.AcceptTCP()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := readSome(t, c, 4); string(got) != "once" {
+				t.Fatalf("%q", got)
+			}
+			p.tcp(1000, 7, tcp.Reply{Seq: seq.Add(5), Ack: iss.Add(1), Flags: tcp.ACK, Window: 1000}, nil)
+			synctest.Wait()
+			c.Close()
+			p.tcp(1000, 7, tcp.Reply{Seq: seq.Add(5), Ack: iss.Add(2), Flags: tcp.ACK | tcp.FIN, Window: 1000}, nil)
+			synctest.Wait()
+			if n := s.Stats().TCP.TimeWait; n != 1 {
+				t.Fatalf("%d in TIME-WAIT", n)
+			}
+			p.take()
+			seq, last = seq.Add(1000), iss.Add(2)
+		}
+		if f := s.Stats().TCP.FastOpen; f.Accepted != 3 || f.Pending != 0 {
+			t.Errorf("%+v", f)
+		}
 	})
 }
 

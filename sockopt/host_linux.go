@@ -21,6 +21,8 @@ func host(c syscall.Conn) (Socket, error) {
 	return hostSocket{raw}, nil
 }
 
+func hostRaw(raw syscall.RawConn) (Socket, error) { return hostSocket{raw}, nil }
+
 func (h hostSocket) SetSockopt(level, name int, value []byte) error {
 	var err error
 	if e := h.raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), level, name, string(value)) }); e != nil {

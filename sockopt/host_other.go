@@ -9,6 +9,8 @@ import (
 	"syscall"
 )
 
+func hostRaw(syscall.RawConn) (Socket, error) { return host(nil) }
+
 // host fails: the options of this system's sockets have other numbers, units and
 // meanings, or none.
 func host(syscall.Conn) (Socket, error) {

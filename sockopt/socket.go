@@ -22,7 +22,8 @@ type Socket interface {
 const maxWraps = 16
 
 // Of returns the socket beneath v, which is a net.Conn, a net.Listener or a
-// net.PacketConn of any backend, or wraps one.
+// net.PacketConn of any backend, or wraps one; or the syscall.RawConn that a net.Dialer or
+// net.ListenConfig shows its Control function, for what must be set before a SYN leaves.
 func Of(v any) (Socket, error) {
 	for range maxWraps {
 		switch c := v.(type) {
@@ -32,6 +33,8 @@ func Of(v any) (Socket, error) {
 			return c, nil
 		case interface{ NetConn() net.Conn }:
 			v = c.NetConn()
+		case syscall.RawConn:
+			return hostRaw(c)
 		case syscall.Conn:
 			return host(c)
 		default:

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -232,6 +233,17 @@ func TestTyped(t *testing.T) {
 			try("fin wait", sockopt.SetFinWait(c, 30*time.Second))
 			d, err = sockopt.FinWait(c)
 			check("fin wait", d, 30*time.Second, err)
+			keys := [][16]byte{{1, 2}, {3}}
+			try("Fast Open", sockopt.SetFastOpen(s.listener, 9))
+			n, err = sockopt.FastOpen(s.listener)
+			check("Fast Open", n, 9, err)
+			try("Fast Open keys", sockopt.SetFastOpenKeys(s.listener, keys...))
+			got, err := sockopt.FastOpenKeys(s.listener)
+			check("Fast Open keys", slices.Equal(got, keys), true, err)
+			try("Fast Open without cookies", sockopt.SetFastOpenNoCookie(s.listener, true))
+			if err := sockopt.SetFastOpenConnect(c, true); !errors.Is(err, syscall.EINVAL) {
+				t.Errorf("a Fast Open of a connection: %v", err)
+			}
 			try("TOS", sockopt.SetTOS(s.packet, 0x28))
 			n, err = sockopt.TOS(s.packet)
 			check("TOS", n, 0x28, err)
@@ -255,6 +267,13 @@ func TestTyped(t *testing.T) {
 				t.Errorf("after Close: %v", err)
 			}
 		})
+	}
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error { return sockopt.SetFastOpenConnect(raw, true) }}
+	c, err := d.Dial("tcp", kernel.listener.Addr().String())
+	if err != nil {
+		t.Errorf("a dialer's socket: %v", err)
+	} else {
+		c.Close()
 	}
 	a, b := net.Pipe()
 	defer a.Close()

@@ -25,6 +25,8 @@ type FastOpenConfig struct {
 	Keys []FastOpenKey
 	// BlackHoleTimeout is how long no SYN carries data after a path seems to have swallowed
 	// one, twice as long each time up to 64 times; 0, Linux's default, switches that off.
+	// Three timeouts in a row are what is taken for it. The other sign that Linux knows, an
+	// end or reset behind a gap with nothing else received, is not looked at.
 	BlackHoleTimeout time.Duration
 }
 
@@ -113,6 +115,7 @@ func (c *Conn) FastOpen(f *FastStart) {
 	}
 	c.fast = &fastOpen{form: f.Form, cookie: f.Cookie, data: f.Data, deferred: f.Defer}
 	c.fast.news.Asked = f.Form
+	c.synOwed = !f.Defer
 	switch {
 	case f.Data:
 		mss := c.mss
@@ -137,7 +140,7 @@ func (c *Conn) FastWrite(now clock.Time, p []byte) int {
 	if f == nil || c.state != StateSynSent || c.ranges.count > 0 {
 		return 0
 	}
-	f.deferred = false
+	f.deferred, c.synOwed = false, true
 	if !f.data {
 		return 0
 	}
@@ -185,9 +188,6 @@ func (c *Conn) AcceptFast(now clock.Time, cfg *Config, p *Passive, syn *Segment,
 // outputFast sends the first SYN, with what Fast Open adds to it, or a SYN-ACK.
 func (c *Conn) outputFast(now clock.Time, b *Batch) {
 	f := c.fast
-	if f.deferred {
-		return
-	}
 	c.synOwed = false
 	if f.passive {
 		h := f.synAck.header(now)

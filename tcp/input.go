@@ -121,6 +121,7 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 	if !seg.Flags.Has(ACK) { // simultaneous open
 		c.state = StateSynReceived
 		c.synOwed = true
+		c.fast = nil // nobody has answered it
 		return
 	}
 	state := StateEstablished

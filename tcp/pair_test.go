@@ -90,6 +90,7 @@ func TestPairs(t *testing.T) {
 		"GSO, no SACK":    func(cfg *tcpsim.Config) { cfg.A.MaxGSO, cfg.A.NoSACK, cfg.B.MaxGSO = 65000, true, 20000 },
 		"tiny windows":    func(cfg *tcpsim.Config) { cfg.B.ReceiveBuffer, cfg.A.ReceiveBuffer = 2048, 2048 },
 		"small segments":  func(cfg *tcpsim.Config) { cfg.B.MSS = 60 },
+		"fast open":       func(cfg *tcpsim.Config) { cfg.FastOpen = true },
 		"simultaneous":    func(cfg *tcpsim.Config) { cfg.Both = true },
 		"small buffers":   func(cfg *tcpsim.Config) { cfg.A.SendBuffer, cfg.B.SendBuffer = 3000, 2048 },
 		"no delay at all": func(cfg *tcpsim.Config) { cfg.A.NoDelay, cfg.B.NoDelay = true, true },
@@ -121,9 +122,10 @@ func TestPairs(t *testing.T) {
 // Loss of any single segment of a short connection, and of any two: nothing stalls
 // for longer than the timers need.
 func TestEveryLoss(t *testing.T) {
-	run := func(t *testing.T, both bool, lose func(n int) bool) int {
+	run := func(t *testing.T, both, fast bool, lose func(n int) bool) int {
 		cfg := tcpsim.Config{
-			AtoB: tcpsim.Path{Delay: time.Millisecond}, BtoA: tcpsim.Path{Delay: time.Millisecond},
+			FastOpen: fast,
+			AtoB:     tcpsim.Path{Delay: time.Millisecond}, BtoA: tcpsim.Path{Delay: time.Millisecond},
 			A: tcp.Config{MSS: 1000}, B: tcp.Config{MSS: 1000}, Both: both,
 			ISSA: wrapISS + 39500, ISSB: wrapISS + 39000,
 		}
@@ -135,15 +137,16 @@ func TestEveryLoss(t *testing.T) {
 		newPair(t, cfg, 3500, 1200).finish(time.Minute)
 		return total
 	}
-	for _, both := range []bool{false, true} {
-		t.Run(fmt.Sprintf("simultaneous=%v", both), func(t *testing.T) {
-			n := run(t, both, func(int) bool { return false })
+	for _, kind := range []struct{ both, fast bool }{{}, {both: true}, {fast: true}, {both: true, fast: true}} {
+		both, fast := kind.both, kind.fast
+		t.Run(fmt.Sprintf("simultaneous=%v fast=%v", both, fast), func(t *testing.T) {
+			n := run(t, both, fast, func(int) bool { return false })
 			if n < 10 || n > 60 {
 				t.Fatalf("%d segments", n)
 			}
 			for i := 1; i <= n; i++ {
 				for j := i; j <= n; j++ {
-					if !t.Run("", func(t *testing.T) { run(t, both, func(k int) bool { return k == i || k == j }) }) {
+					if !t.Run("", func(t *testing.T) { run(t, both, fast, func(k int) bool { return k == i || k == j }) }) {
 						t.Fatalf("without segments %d and %d", i, j)
 					}
 				}

@@ -45,6 +45,9 @@ type Config struct {
 	A, B tcp.Config
 	// A connects and B listens. Both makes both connect: a simultaneous open.
 	Both bool
+	// FastOpen has A's SYN wait for data and carry it, with a cookie that B takes for good
+	// (RFC 7413).
+	FastOpen bool
 	// ISSA and ISSB are the initial sequence numbers; 0 means random.
 	ISSA, ISSB tcp.Seq
 	// Fate, if not nil, decides in place of the paths' probabilities.
@@ -115,7 +118,15 @@ func newSim(l *Loop, cfg Config) *Sim {
 func (d *Side) connect() {
 	d.used = true
 	d.Conn.Connect(d.now(), &d.cfg, d.iss(), d.sim.rng.Uint32())
+	if d.sim.cfg.FastOpen {
+		d.Conn.FastOpen(&tcp.FastStart{Form: tcp.FastOpenStandard, Cookie: fastCookie(), Data: true, MSS: d.peer.cfg.MSS, Defer: true})
+	}
 	d.flush()
+}
+
+func fastCookie() tcp.FastCookie {
+	k, _ := tcp.MakeFastCookie([]byte("a cookie"))
+	return k
 }
 
 func (d *Side) iss() tcp.Seq {
@@ -373,6 +384,13 @@ func (d *Side) input(seg *tcp.Segment) {
 		}
 		d.passive = new(tcp.Passive)
 		d.passive.Init(now, &d.cfg, seg, d.iss(), d.sim.rng.Uint32())
+		if seg.Options.FastOpen == tcp.FastOpenStandard && seg.Options.Cookie() == fastCookie() {
+			d.used = true
+			d.Conn.AcceptFast(now, &d.cfg, d.passive, seg, tcp.FastOpenNone, tcp.FastCookie{})
+			d.passive = nil
+			d.flush()
+			return
+		}
 		d.synAck()
 		d.arm()
 	default:
@@ -408,7 +426,8 @@ func (s *Sim) Transfer(from, to *Side, n int) *Transfer {
 	t := &Transfer{total: n}
 	buf := make([]byte, 16<<10)
 	write := func() {
-		if !from.used || from.Conn.State() == tcp.StateSynSent {
+		fast := from.used && from.Conn.FastDeferred()
+		if !from.used || from.Conn.State() == tcp.StateSynSent && !fast {
 			return
 		}
 		from.Do(func(c *tcp.Conn) {
@@ -416,6 +435,10 @@ func (s *Sim) Transfer(from, to *Side, n int) *Transfer {
 				p := buf[:min(len(buf), n-t.Written)]
 				for i := range p {
 					p[i] = pattern(t.Written + i)
+				}
+				if fast {
+					t.Written += c.FastWrite(s.Now, p)
+					return
 				}
 				m, err := c.Write(s.Now, p)
 				if err != nil {
