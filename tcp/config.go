@@ -163,6 +163,10 @@ type Config struct {
 	InvalidInterval time.Duration
 	// NoDSACK has SACK blocks tell of nothing that came twice (RFC 2883).
 	NoDSACK bool
+	// SACKDelay is how long the ACK of segments behind a gap waits for more of them at
+	// most, after the first three: 0 means DefaultSACKDelay, negative not at all. It is
+	// counted in microseconds, and less than 65 ms.
+	SACKDelay time.Duration
 	// KeepTimeWait has TIME-WAIT withstand resets, which may be old duplicates (RFC 1337,
 	// section 3); by default the exact number ends it.
 	KeepTimeWait bool

@@ -129,6 +129,9 @@ type Conn struct {
 	pingPong     bool      // the application answers what it gets: ACKs can wait for the answer
 	quickAcks    uint8
 	ack          ackPending
+	gapAcks      uint8 // how many ACKs have left at once since gapAt was reached: see ackGap
+	gapHeld      uint8 // segments whose ACK waits for more of them, until ackAt
+	gapAt        Seq   // RCV.NXT when gapAcks began to count
 	ato          int64 // delayed ACK timeout, nanoseconds
 	lastData     clock.Time
 	lastRecv     clock.Time
@@ -193,7 +196,7 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.orphanRetries = retries(max(cfg.OrphanRetries, 0), defaultOrphanRetries)
 	c.invalidEvery = cfg.invalidInterval()
 	c.keepTimeWait = cfg.KeepTimeWait
-	c.tuning.noDSACK = cfg.NoDSACK
+	c.tuning.noDSACK, c.tuning.sackDelay = cfg.NoDSACK, cfg.sackDelaySetting()
 	c.urgent = urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent}
 	c.rtxAt = clock.Never
 	c.probeAt = clock.Never

@@ -84,7 +84,7 @@ func (c *Conn) dataArrived(now clock.Time, n int, flags Flags) {
 // decideACK has the ACK that is owed leave at once, for every second full segment, or
 // wait (RFC 5681, section 4.2).
 func (c *Conn) decideACK(now clock.Time) {
-	if c.ackNow || !c.ack.owed {
+	if c.ackNow || c.gapHeld > 0 || !c.ack.owed {
 		return
 	}
 	switch {
@@ -148,11 +148,16 @@ func (c *Conn) ackSent() {
 		}
 	}
 	c.ack.owed, c.ack.pushed, c.ack.opened = false, 0, false
+	c.gapHeld = 0
 }
 
 // delayedACK is the timer of an ACK that has waited.
 func (c *Conn) delayedACK(now clock.Time) {
 	c.ackAt = clock.Never
+	if c.gapHeld > 0 {
+		c.ackNow = true
+		return
+	}
 	if c.pingPong { // the answer did not come in time
 		c.pingPong = false
 		c.ato = int64(delAckMin)

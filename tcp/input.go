@@ -354,9 +354,9 @@ func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
 	c.ack.owed = true
 	c.rw.charge(len(p), c.peerHeader())
 	if c.rcvNxt == before {
-		// Out of order: a duplicate ACK at once (RFC 5681, section 4.2).
+		// Out of order: a duplicate ACK (RFC 5681, section 4.2).
 		c.stats.outOfOrder++
-		c.ackNow = true
+		c.ackGap(now)
 		if c.useSACK {
 			c.growWindow(len(p))
 			c.growReceive(c.drs.space)
@@ -374,7 +374,10 @@ func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
 	} else {
 		c.growWindow(len(p))
 	}
-	if hadHoles || c.rcvNxt.Less(seq.Add(len(p))) { // a gap is filled, or the rest found no memory
+	switch {
+	case len(c.rcvBuf.runs) > 0:
+		c.ackGap(now)
+	case hadHoles, c.rcvNxt.Less(seq.Add(len(p))): // the gap is filled, or the rest found no memory
 		c.ackNow = true
 	}
 }

@@ -13,6 +13,7 @@ type tuning struct {
 	cork, more   bool
 	dataFollows  bool          // the ACK of the SYN-ACK waits for data
 	noSpace      bool          // the last Write found the send buffer full
+	sackDelay    uint16        // see sackDelaySetting
 	finWait      time.Duration // in FIN-WAIT-2 without a reader; 0: finWait2Limit, negative: none
 	notSentLowat int           // unsent bytes from which on Write takes nothing; 0: no bound
 }

@@ -76,7 +76,9 @@ func TestPingPong(t *testing.T) {
 // RFC 5681, section 4.2, and RFC 2018, section 4: the newest block first, at most
 // three beside timestamps.
 func TestSackBlocks(t *testing.T) {
-	w := established(t, plain())
+	cfg := plain()
+	cfg.SACKDelay = -1
+	w := established(t, cfg)
 	w.recv(". 11:21 ack 1 win 100")
 	w.expect(". 1:1 ack 1 <sack 11:21>")
 	w.recv(". 31:41 ack 1 win 100")
@@ -94,7 +96,7 @@ func TestSackBlocks(t *testing.T) {
 	w.expect(". 1:1 ack 101")
 	w.read(1, 100)
 
-	w = dial(t, Config{MSS: 1000}, "S. 0:0 ack 1 win 65535 <mss 1000,sackOK,TS 1 ecr 0>")
+	w = dial(t, Config{MSS: 1000, SACKDelay: -1}, "S. 0:0 ack 1 win 65535 <mss 1000,sackOK,TS 1 ecr 0>")
 	w.recv(". 11:21 ack 1 win 100 <TS 1 ecr 0>", ". 31:41 ack 1 win 100 <TS 1 ecr 0>",
 		". 51:61 ack 1 win 100 <TS 1 ecr 0>", ". 71:81 ack 1 win 100 <TS 1 ecr 0>")
 	w.expect(". 1:1 ack 1 <TS 0 ecr 1,sack 71:81 51:61 31:41>")

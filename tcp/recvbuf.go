@@ -29,8 +29,8 @@ type recvBuffer struct {
 
 	ahead int   // bytes in runs
 	runs  []run // out of order, ascending, disjoint, not touching, all after nxt
-	// recent holds the left edges of the segments that arrived out of order last,
-	// newest first: the order in which RFC 2018, section 4, wants SACK blocks.
+	// recent holds a place in each of the runs that have changed last, the latest first:
+	// the order in which RFC 2018, section 4, wants SACK blocks.
 	recent  [4]Seq
 	nrecent int
 
@@ -104,7 +104,7 @@ func (b *recvBuffer) insert(seq Seq, p []byte) bool {
 		b.runs[i] = merged
 	}
 	b.ahead += merged.right.Sub(merged.left)
-	b.remember(seq)
+	b.remember(merged)
 	return true
 }
 
@@ -136,11 +136,17 @@ func (b *recvBuffer) merge() {
 	}
 }
 
-func (b *recvBuffer) remember(seq Seq) {
-	n := min(b.nrecent, len(b.recent)-1)
-	copy(b.recent[1:], b.recent[:n])
-	b.recent[0] = seq
-	b.nrecent = n + 1
+// remember makes r, of which a part has just arrived, the most recent run.
+func (b *recvBuffer) remember(r run) {
+	list := [len(b.recent)]Seq{r.left}
+	n := 1
+	for _, seq := range b.recent[:b.nrecent] {
+		if n < len(list) && b.nxt.Less(seq) && (seq.Less(r.left) || r.right.LessEq(seq)) {
+			list[n] = seq
+			n++
+		}
+	}
+	b.recent, b.nrecent = list, n
 }
 
 // sack fills blocks, most recently changed first (RFC 2018, section 4), and

@@ -58,11 +58,23 @@ func (c *Conn) applySACK(now clock.Time, seg *Segment) {
 			}
 		}
 	}
+	// In the order of the stream, not of arrival: of two blocks that are news in the same
+	// acknowledgement, the lower one was not overtaken by the upper.
+	var order [len(seg.Options.SACK)]uint8
+	count := 0
 	for k, b := range blocks {
 		if !b.Left.Less(b.Right) || c.sndNxt.Less(b.Right) || !b.Left.Less(c.sndNxt) || !c.sndUna.Less(b.Left) {
 			continue
 		}
-		c.sackBlock(now, seg, b, k == 0 && n.dsack)
+		i := count
+		for ; i > 0 && b.Left.Less(blocks[order[i-1]].Left); i-- {
+			order[i] = order[i-1]
+		}
+		order[i] = uint8(k)
+		count++
+	}
+	for _, k := range order[:count] {
+		c.sackBlock(now, seg, blocks[k], k == 0 && n.dsack)
 	}
 	if n.reordered && (c.recovery != recoveryLoss || c.undo.armed) {
 		c.noteReordering(n.reord)

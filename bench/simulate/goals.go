@@ -114,6 +114,10 @@ func knownMisses() []miss {
 			why: "BBR gives up half of its window once in five seconds, for a round trip at least, to see the path without its queue (draft-ietf-ccwg-bbr, section 5.3.4): where that round trip takes 300 ms it costs 5.5 %, and 0.93 are left when two of them fall into the ten seconds that are measured",
 		},
 		{
+			prefix: "ack-stretched/300ms/", suffix: "/1bdp/1xbbr", goal: "goodput", floor: 0.885,
+			why: "the same, behind a start-up that loses almost nothing (0.7 % sent again) but fills the path a little later than the one that lost 12 %",
+		},
+		{
 			prefix: "clean/100ms/", suffix: "/1bdp/16xbbr", goal: "Jain", floor: 0.78,
 			why: "sixteen flows of BBR take longer than 100 s to find equal shares where the round trip takes 100 ms; the index is 0.80 to 0.91 by seed, and the cause is not known",
 		},

@@ -28,7 +28,10 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.Retries, t.OrphanRetries = c.Retries2, c.OrphanRetries
 	t.InvalidInterval = time.Duration(none(c.InvalidRateLimit)) * time.Millisecond
 	t.StdUrgent, t.KeepTimeWait = c.StdUrg, c.RFC1337
-	t.NoDSACK = !c.DSACK
+	t.NoDSACK, t.SACKDelay = !c.DSACK, time.Duration(c.CompSACKDelay)
+	if c.CompSACKCount == 0 || c.CompSACKDelay == 0 {
+		t.SACKDelay = -1
+	}
 	t.NoTailLossProbe = c.EarlyRetrans != 3 && c.EarlyRetrans != 4
 	t.NoFRTO, t.NoIdleRestart, t.NoCollapse = c.FRTO == 0, !c.SlowStartAfterIdle, !c.RetransCollapse
 	t.Reordering = c.Reordering
@@ -85,7 +88,7 @@ func heeded(name string) bool {
 		"net.ipv4.tcp_retrans_collapse", "net.ipv4.tcp_reordering", "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_dsack", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
 		"net.ipv4.tcp_moderate_rcvbuf", "net.ipv4.tcp_mtu_probing", "net.ipv4.tcp_base_mss", "net.ipv4.tcp_congestion_control",
 		"net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
-		"net.ipv4.tcp_notsent_lowat", "net.ipv4.tcp_syncookies",
+		"net.ipv4.tcp_comp_sack_delay_ns", "net.ipv4.tcp_notsent_lowat", "net.ipv4.tcp_syncookies",
 		"net.ipv4.tcp_fastopen", "net.ipv4.tcp_fastopen_key", "net.ipv4.tcp_fastopen_blackhole_timeout_sec":
 		return true
 	}

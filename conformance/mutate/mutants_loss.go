@@ -47,6 +47,12 @@ func lossMutants() []mutant {
 			"pto = 2*c.rtt.srtt + tlpDelAck", "pto = 2*c.rtt.srtt + tlpSlack"},
 		{"loss: a loss that the probe repaired reduces nothing",
 			"\tcase c.tlp.end.Less(ack):\n\t\tc.beginReduction(now)\n\t\tc.recovery = recoveryCWR\n\t\tc.endReduction(now)\n", "\tcase c.tlp.end.Less(ack):\n\t\tc.tlp.active = false\n"},
+		{"loss: every segment behind a gap is acknowledged at once",
+			"if c.gapAcks < dupThresh {", "if true {"},
+		{"loss: one ACK stands for any number of segments behind a gap",
+			"c.gapHeld >= maxSACKHeld", "false"},
+		{"loss: the next gap is told late",
+			"c.gapAt, c.gapAcks = c.rcvNxt, 0", "c.gapAt = c.rcvNxt"},
 		{"loss: reordering is given a whole round trip",
 			"*c.rtt.min/4, c.rtt.srtt)", "*c.rtt.min, c.rtt.srtt)"},
 	}
