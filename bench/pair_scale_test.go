@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"runtime"
 	"sync/atomic"
 	"testing"
 )
@@ -15,8 +14,7 @@ func BenchmarkPairProcessors(b *testing.B) {
 	const conns, piece = 64, 64 << 10
 	for _, procs := range []int{1, 2} {
 		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {
-			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			eachPair(b, func(b *testing.B, dial func() net.Conn, l net.Listener) {
+			eachPairOn(b, procs, func(b *testing.B, dial func() net.Conn, l net.Listener) {
 				var near, far []net.Conn
 				for range conns {
 					near = append(near, dial())

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -94,8 +95,15 @@ func openPipe() (near, far listenDialer, err error) {
 
 // eachPair runs f for every pair, with what makes connections and what accepts them.
 func eachPair(b *testing.B, f func(b *testing.B, dial func() net.Conn, l net.Listener)) {
+	eachPairOn(b, runtime.GOMAXPROCS(0), f)
+}
+
+// eachPairOn runs f on so many processors. They are set within the innermost benchmark, and
+// before the stacks are opened: package testing sets them for each anew.
+func eachPairOn(b *testing.B, procs int, f func(b *testing.B, dial func() net.Conn, l net.Listener)) {
 	for _, p := range pairs() {
 		b.Run(p.name, func(b *testing.B) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 			near, far, err := p.open()
 			if err != nil {
 				b.Fatal(err)
