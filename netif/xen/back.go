@@ -129,7 +129,7 @@ func (q *backQueue) Read(bufs []*netif.Buf) (int, error) { return q.rx.read(bufs
 
 // Wait implements netif.Queue.
 func (q *backQueue) Wait(ctx context.Context) error {
-	return q.rx.bell.wait(ctx, &q.dev.core, q.rx.ready)
+	return q.rx.wait(ctx)
 }
 
 // Write implements netif.Queue.

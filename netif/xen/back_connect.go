@@ -278,13 +278,7 @@ func (b *Backend) stop() {
 
 func (b *Backend) broken() bool {
 	for _, q := range b.queues {
-		q.tx.mu.Lock()
-		bad := q.tx.broken && q.tx.live
-		q.tx.mu.Unlock()
-		q.rx.mu.Lock()
-		bad = bad || q.rx.broken && q.rx.live
-		q.rx.mu.Unlock()
-		if bad {
+		if q.tx.misbehaved() || q.rx.misbehaved() {
 			return true
 		}
 	}

@@ -1,9 +1,6 @@
 package xen
 
 import (
-	"net"
-	"sync"
-
 	"github.com/netduet/netduet/netif"
 	"github.com/netduet/netduet/netif/xen/ring"
 	"github.com/netduet/netduet/netif/xen/transport"
@@ -12,19 +9,10 @@ import (
 // backRx receives what the guest transmits: it copies frames out of the guest's
 // pages, many in one call, and answers each slot.
 type backRx struct {
-	dev   *Backend
-	bell  bell
-	ready func() bool
-
-	mu     sync.Mutex
-	live   bool
-	broken bool
+	rxHalf
+	dev    *Backend
 	ring   *ring.Back
-	ch     transport.Channel
 	domain transport.Domain
-	small  spare
-	large  spare
-	left   []*netif.Buf // received before the connection ended
 
 	// Of the batch under way: what is copied, the frames, and their slots.
 	ops    []transport.CopyOp
@@ -52,14 +40,13 @@ type answer struct {
 
 func (r *backRx) init(b *Backend) {
 	r.dev = b
-	r.bell = newBell()
-	r.ready = r.look
+	r.rxHalf.init(&b.core, b.kick)
 }
 
 func (r *backRx) start(rg *ring.Back, ch transport.Channel, d transport.Domain) {
 	r.mu.Lock()
-	r.ring, r.ch, r.domain = rg, ch, d
-	r.live, r.broken = true, false
+	r.ring, r.domain = rg, d
+	r.open(rg, ch)
 	r.mu.Unlock()
 	r.bell.ring()
 }
@@ -79,77 +66,25 @@ func (r *backRx) stop() {
 			break
 		}
 	}
-	r.live = false
-	r.small.release()
-	r.large.release()
-	r.ring, r.ch = nil, nil
-	r.bell.ring()
+	r.ring = nil
+	r.shut()
 }
 
 func (r *backRx) read(bufs []*netif.Buf) (n int, err error) {
-	b := r.dev
-	if len(bufs) == 0 {
-		return 0, nil
-	}
-	closed := b.closed.Load()
-	gone := b.goneErr()
-	r.mu.Lock()
-	if len(r.left) > 0 {
-		n = copy(bufs, r.left)
-		clear(r.left[:n])
-		if r.left = r.left[n:]; len(r.left) == 0 {
-			r.left = nil
-		}
-		r.mu.Unlock()
-		return n, nil
-	}
-	if !r.live {
-		r.mu.Unlock()
-		if closed {
-			return 0, net.ErrClosed
-		}
-		return 0, gone
-	}
-	// A batch of bad frames yields none, and more may lie behind it.
+	return r.rxHalf.read(bufs, r.takeSome)
+}
+
+// takeSome is take until there is a frame or nothing is left.
+func (r *backRx) takeSome(bufs []*netif.Buf) (n int) {
 	for {
+		// A batch of bad frames yields none, and more may lie behind it.
 		n = r.take(bufs)
 		if n > 0 || r.broken {
-			break
+			return n
 		}
 		if k, err := r.ring.Requests(); k == 0 || err != nil {
-			break
+			return 0
 		}
-	}
-	notify := r.ring.Push()
-	ch := r.ch
-	r.mu.Unlock()
-	if notify {
-		ch.Notify()
-	}
-	return n, nil
-}
-
-// look reports whether there is something to read, and asks for an event if not.
-func (r *backRx) look() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.left) > 0 {
-		return true
-	}
-	if !r.live || r.broken {
-		return false
-	}
-	ready, err := r.ring.Arm(1)
-	if err != nil {
-		r.fail()
-	}
-	return ready
-}
-
-func (r *backRx) fail() {
-	if !r.broken {
-		r.broken = true
-		r.dev.kick()
 	}
 }
 

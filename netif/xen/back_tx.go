@@ -1,7 +1,6 @@
 package xen
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/netduet/netduet/netif"
@@ -11,18 +10,13 @@ import (
 
 // backTx sends frames to the guest: it fills the pages that the guest has posted.
 type backTx struct {
+	txHalf
 	dev *Backend
 	// instead is another queue's half if the guest uses fewer queues.
 	instead atomic.Pointer[backTx]
 
-	mu     sync.Mutex
-	live   bool
-	broken bool
 	ring   *ring.Back
-	ch     transport.Channel
 	domain transport.Domain
-	plan   planner
-	gate   gate
 	ops    []transport.CopyOp
 	rsps   []backResponse
 }
@@ -38,7 +32,7 @@ type backResponse struct {
 
 func (t *backTx) init(b *Backend) {
 	t.dev = b
-	t.plan.mtu = b.info.MTU
+	t.txHalf.init(&b.core, b.kick, t.enough)
 }
 
 func (t *backTx) target() *backTx {
@@ -51,32 +45,21 @@ func (t *backTx) target() *backTx {
 func (t *backTx) start(r *ring.Back, ch transport.Channel, d transport.Domain, c caps) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ring, t.ch, t.domain = r, ch, d
-	t.plan.caps, t.plan.most = c, r.Size()
-	t.live, t.broken = true, false
+	t.ring, t.domain = r, d
+	t.open(r, ch, c, r.Size())
 }
 
 func (t *backTx) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.live = false
-	t.ring, t.ch = nil, nil
-	t.gate.openLocked()
+	t.ring = nil
+	t.shut()
 }
 
-func (t *backTx) wake() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.gate.openLocked()
-}
+func (t *backTx) write(frames []netif.Frame) int { return t.txHalf.write(frames, t.fill) }
 
-func (t *backTx) write(frames []netif.Frame) (n int) {
-	t.mu.Lock()
-	if !t.live {
-		t.mu.Unlock()
-		t.dev.count.txDown.Add(uint64(len(frames)))
-		return len(frames)
-	}
+// fill takes frames until there is no room.
+func (t *backTx) fill(frames []netif.Frame) (n int) {
 	for n < len(frames) && !t.broken {
 		if t.dev.unwanted(&frames[n]) {
 			n++
@@ -102,12 +85,6 @@ func (t *backTx) write(frames []netif.Frame) (n int) {
 		}
 	}
 	t.flush()
-	notify := t.ring.Push()
-	ch := t.ch
-	t.mu.Unlock()
-	if notify {
-		ch.Notify()
-	}
 	return n
 }
 
@@ -190,18 +167,11 @@ func (t *backTx) flush() {
 	t.ops, t.rsps = t.ops[:0], t.rsps[:0]
 }
 
-func (t *backTx) fail() {
-	if !t.broken {
-		t.broken = true
-		t.dev.kick()
-	}
-}
-
 // enough reports whether there is room for what was refused, and asks for an event
 // if there is not.
 func (t *backTx) enough() bool {
 	for {
-		if !t.live || t.dev.closed.Load() || t.dev.gone.Load() != nil {
+		if t.over() {
 			return true
 		}
 		if t.broken {
@@ -214,31 +184,5 @@ func (t *backTx) enough() bool {
 		if ready, err := t.ring.Arm(t.gate.needSlots); !ready && err == nil {
 			return false
 		}
-	}
-}
-
-func (t *backTx) writable() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.gate.enter(&t.dev.core, t.enough, t.event)
-}
-
-// event is called for an event, and by the recovery timer.
-func (t *backTx) event(recovering bool) {
-	if !t.gate.waiting.Load() {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.gate.blocked == nil {
-		return
-	}
-	if t.enough() {
-		if recovering {
-			t.dev.count.recovered.Add(1)
-		}
-		t.gate.openLocked()
-	} else if recovering {
-		t.gate.timer.Reset(t.dev.recovery)
 	}
 }

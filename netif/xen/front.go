@@ -86,7 +86,7 @@ func (q *frontQueue) Read(bufs []*netif.Buf) (int, error) { return q.rx.read(buf
 
 // Wait implements netif.Queue.
 func (q *frontQueue) Wait(ctx context.Context) error {
-	return q.rx.bell.wait(ctx, &q.dev.core, q.rx.ready)
+	return q.rx.wait(ctx)
 }
 
 // Write implements netif.Queue.

@@ -409,13 +409,7 @@ func (f *Frontend) stop() {
 // broken reports whether a ring of the connection is.
 func (f *Frontend) broken() bool {
 	for _, q := range f.queues {
-		q.tx.mu.Lock()
-		b := q.tx.broken
-		q.tx.mu.Unlock()
-		q.rx.mu.Lock()
-		b = b || q.rx.broken
-		q.rx.mu.Unlock()
-		if b {
+		if q.tx.misbehaved() || q.rx.misbehaved() {
 			return true
 		}
 	}

@@ -1,9 +1,6 @@
 package xen
 
 import (
-	"net"
-	"sync"
-
 	"github.com/netduet/netduet/netif"
 	"github.com/netduet/netduet/netif/xen/ring"
 	"github.com/netduet/netduet/netif/xen/transport"
@@ -15,23 +12,13 @@ import (
 // page one is about; the id in it is only compared. Extra information takes the
 // place of a response, and the page of that place goes back unused.
 type frontRx struct {
+	rxHalf
 	dev  *Frontend
-	bell bell
-	// ready is what Wait asks; kept, since making it anew would allocate.
-	ready func() bool
-
-	mu     sync.Mutex
-	live   bool
-	broken bool
-	ring   *ring.Front
-	mem    []byte
-	refs   []transport.Ref
-	page   []uint16 // by position in the ring: the page posted there
-	ch     transport.Channel
-	part   assembly
-	small  spare
-	large  spare
-	left   []*netif.Buf // received before the connection ended
+	ring *ring.Front
+	mem  []byte
+	refs []transport.Ref
+	page []uint16 // by position in the ring: the page posted there
+	part assembly
 }
 
 // assembly is a frame of which some slots have come.
@@ -50,16 +37,15 @@ type assembly struct {
 
 func (r *frontRx) init(f *Frontend) {
 	r.dev = f
-	r.bell = newBell()
-	r.ready = r.look
+	r.rxHalf.init(&f.core, f.kick)
 }
 
 // start makes the half usable; all pages are posted.
 func (r *frontRx) start(rg *ring.Front, mem transport.Region, page []uint16, ch transport.Channel) {
 	r.mu.Lock()
-	r.ring, r.mem, r.refs, r.page, r.ch = rg, mem.Bytes(), mem.Refs(), page, ch
+	r.ring, r.mem, r.refs, r.page = rg, mem.Bytes(), mem.Refs(), page
 	r.part = assembly{}
-	r.live, r.broken = true, false
+	r.open(rg, ch)
 	r.mu.Unlock()
 	r.bell.ring()
 }
@@ -93,73 +79,16 @@ func (r *frontRx) stop() {
 		}
 		r.left = append(r.left, bufs[:n]...)
 	}
-	r.live = false
 	if r.part.buf != nil {
 		r.part.buf.Release()
 	}
 	r.part = assembly{}
-	r.small.release()
-	r.large.release()
-	r.ring, r.mem, r.refs, r.page, r.ch = nil, nil, nil, nil, nil
-	r.bell.ring()
+	r.ring, r.mem, r.refs, r.page = nil, nil, nil, nil
+	r.shut()
 }
 
 func (r *frontRx) read(bufs []*netif.Buf) (n int, err error) {
-	f := r.dev
-	if len(bufs) == 0 {
-		return 0, nil
-	}
-	closed := f.closed.Load()
-	gone := f.goneErr()
-	r.mu.Lock()
-	if len(r.left) > 0 {
-		n = copy(bufs, r.left)
-		clear(r.left[:n])
-		if r.left = r.left[n:]; len(r.left) == 0 {
-			r.left = nil
-		}
-		r.mu.Unlock()
-		return n, nil
-	}
-	if !r.live {
-		r.mu.Unlock()
-		if closed {
-			return 0, net.ErrClosed
-		}
-		return 0, gone
-	}
-	n = r.take(bufs)
-	notify := r.ring.Push()
-	ch := r.ch
-	r.mu.Unlock()
-	if notify {
-		ch.Notify()
-	}
-	return n, nil
-}
-
-// look reports whether there is something to read, and asks for an event if not.
-func (r *frontRx) look() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.left) > 0 {
-		return true
-	}
-	if !r.live || r.broken {
-		return false
-	}
-	ready, err := r.ring.Arm(1)
-	if err != nil {
-		r.fail()
-	}
-	return ready
-}
-
-func (r *frontRx) fail() {
-	if !r.broken {
-		r.broken = true
-		r.dev.kick()
-	}
+	return r.rxHalf.read(bufs, r.take)
 }
 
 // take takes responses until bufs is full or none are left, and posts their pages

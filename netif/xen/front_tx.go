@@ -1,7 +1,6 @@
 package xen
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/netduet/netduet/netif"
@@ -17,27 +16,22 @@ import (
 // told by its status. Both are counted: a far end that gives back what it does not
 // have, or answers extra information that nobody sent, is not to be believed.
 type frontTx struct {
+	txHalf
 	dev *Frontend
 	// instead is another queue's half if the back end has fewer queues than we.
 	instead atomic.Pointer[frontTx]
 
-	mu     sync.Mutex
-	live   bool
-	broken bool
 	ring   *ring.Front
 	mem    []byte
 	refs   []transport.Ref
 	free   []uint16 // pages not in a request
 	inUse  []bool   // by page: it is in a request
 	extras int      // slots of extra information without a response
-	ch     transport.Channel
-	plan   planner
-	gate   gate
 }
 
 func (t *frontTx) init(f *Frontend) {
 	t.dev = f
-	t.plan.mtu = f.info.MTU
+	t.txHalf.init(&f.core, f.kick, t.enough)
 }
 
 func (t *frontTx) target() *frontTx {
@@ -51,41 +45,28 @@ func (t *frontTx) target() *frontTx {
 func (t *frontTx) start(r *ring.Front, mem transport.Region, ch transport.Channel, c caps) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ring, t.mem, t.refs, t.ch = r, mem.Bytes(), mem.Refs(), ch
-	t.plan.caps = c
-	t.plan.most = min(len(t.refs), r.Size())
+	t.ring, t.mem, t.refs = r, mem.Bytes(), mem.Refs()
 	t.free = t.free[:0]
 	t.inUse = make([]bool, len(t.refs))
 	t.extras = 0
 	for i := range t.refs {
 		t.free = append(t.free, uint16(len(t.refs)-1-i))
 	}
-	t.live, t.broken = true, false
+	t.open(r, ch, c, min(len(t.refs), r.Size()))
 }
 
 // stop makes it unusable: what is written is dropped from now on.
 func (t *frontTx) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.live = false
-	t.ring, t.mem, t.refs, t.ch = nil, nil, nil, nil
-	t.gate.openLocked()
+	t.ring, t.mem, t.refs = nil, nil, nil
+	t.shut()
 }
 
-// wake lets those in who wait for room.
-func (t *frontTx) wake() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.gate.openLocked()
-}
+func (t *frontTx) write(frames []netif.Frame) int { return t.txHalf.write(frames, t.fill) }
 
-func (t *frontTx) write(frames []netif.Frame) (n int) {
-	t.mu.Lock()
-	if !t.live {
-		t.mu.Unlock()
-		t.dev.count.txDown.Add(uint64(len(frames)))
-		return len(frames)
-	}
+// fill takes frames until there is no room.
+func (t *frontTx) fill(frames []netif.Frame) (n int) {
 	t.reap()
 	for n < len(frames) && !t.broken {
 		outs, slots, data, ok := t.plan.plan(&frames[n])
@@ -105,12 +86,6 @@ func (t *frontTx) write(frames []netif.Frame) (n int) {
 			t.put(&outs[i])
 		}
 		n++
-	}
-	notify := t.ring.Push()
-	ch := t.ch
-	t.mu.Unlock()
-	if notify {
-		ch.Notify()
 	}
 	return n
 }
@@ -195,19 +170,11 @@ func (t *frontTx) reap() {
 	}
 }
 
-// fail gives the connection up; the control goroutine does the rest.
-func (t *frontTx) fail() {
-	if !t.broken {
-		t.broken = true
-		t.dev.kick()
-	}
-}
-
 // enough reports whether there is room for what was refused, and asks for an event
 // if there is not.
 func (t *frontTx) enough() bool {
 	for {
-		if !t.live || t.dev.closed.Load() || t.dev.gone.Load() != nil {
+		if t.over() {
 			return true
 		}
 		t.reap()
@@ -223,31 +190,5 @@ func (t *frontTx) enough() bool {
 		if ready, err := t.ring.Arm(missing); !ready && err == nil {
 			return false
 		}
-	}
-}
-
-func (t *frontTx) writable() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.gate.enter(&t.dev.core, t.enough, t.event)
-}
-
-// event is called for an event, and by the recovery timer.
-func (t *frontTx) event(recovering bool) {
-	if !t.gate.waiting.Load() {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.gate.blocked == nil {
-		return
-	}
-	if t.enough() {
-		if recovering {
-			t.dev.count.recovered.Add(1)
-		}
-		t.gate.openLocked()
-	} else if recovering {
-		t.gate.timer.Reset(t.dev.recovery)
 	}
 }
