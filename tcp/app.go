@@ -101,6 +101,7 @@ func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
 		return 0, ErrWriteClosed
 	}
 	c.deferred = false
+	c.wave++
 	n := c.sndBuf.append(p[:min(len(p), c.writeRoom())])
 	c.tuning.noSpace = n < len(p)
 	return n, nil

@@ -48,8 +48,9 @@ type Conn struct {
 	sndWl1, sndWl2      Seq // segment used for the last window update
 	sndWnd, maxWnd      int // peer's window now and at its largest, in bytes
 	sndScale            uint8
-	mss                 int // what we announced
-	sndMSS              int // what a segment may hold, options included: least of ours, the peer's and the path's
+	wave                uint16 // counts segments received and writes: what leaves after one left together, by whatever clock
+	mss                 int    // what we announced
+	sndMSS              int    // what a segment may hold, options included: least of ours, the peer's and the path's
 	maxGSO              int
 	mtu                 pathMTU
 	sndBuf              sendBuffer

@@ -9,6 +9,7 @@ import (
 // Input processes a segment that arrived (RFC 9293, section 3.10.7).
 func (c *Conn) Input(now clock.Time, seg *Segment) {
 	c.stats.segsIn++
+	c.wave++
 	if len(seg.Payload) > 0 {
 		c.stats.dataSegsIn++
 	}

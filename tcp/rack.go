@@ -32,25 +32,27 @@ type rackState struct {
 	xmitAt   clock.Time    // when that segment was sent
 	endSeq   Seq           // its end, which orders segments sent at the same time
 	rtt      time.Duration // from sending to the report, of what was reported last …
-	rttEnd   Seq           // … and its end
+	rttEnd   Seq           // … its end …
+	rttWave  uint16        // … and its wave
 	advanced bool          // there is news since the last look
 	mult     uint8         // reordering window in quarters of the least round-trip time
 	persist  uint8
-	dsack    bool   // something was sent again for nothing
-	dsackAt  uint64 // delivery count when that last widened the window
-	coarse   bool   // a round trip took no tick of the clock
+	dsack    bool // something was sent again for nothing
+	coarse   bool // a round trip took no tick of the clock
 	// What was sent, in the order of time, is the records that were sent only once, from
 	// next on, merged with the repetitions: nothing before next waits for judgement.
-	next   Seq
-	again  []repetition // a queue from first on
-	first  int
-	worked uint64 // records looked at, for tests
+	next    Seq
+	dsackAt uint64       // delivery count when D-SACKs last widened the window
+	again   []repetition // a queue from first on
+	first   int
+	worked  uint64 // records looked at, for tests
 }
 
-// repetition is a record that was sent again.
+// repetition is what was sent again in one piece: one record then, and by now perhaps
+// several, as acknowledgements and SACK blocks divide it.
 type repetition struct {
-	seq    Seq
-	sentAt clock.Time
+	seq, end Seq
+	sentAt   clock.Time
 }
 
 // sentAfter is the order of transmissions (RFC 8985, section 6.2, step 2).
@@ -69,7 +71,7 @@ func (c *Conn) rackAdvance(now clock.Time, r *sentRange, end Seq) {
 	if rtt == 0 && r.flags&rangeEver == 0 {
 		k.coarse = true
 	}
-	k.advanced, k.rtt, k.rttEnd = true, rtt, end
+	k.advanced, k.rtt, k.rttEnd, k.rttWave = true, rtt, end, r.wave
 	if sentAfter(r.sentAt, end, k.xmitAt, k.endSeq) {
 		k.xmitAt, k.endSeq = r.sentAt, end
 	}
@@ -86,30 +88,36 @@ func (c *Conn) rackRepeated(now clock.Time, r *sentRange) {
 		// Records that went again and again: the last time counts.
 		kept := k.again[:0]
 		for _, e := range k.again {
-			if c.waiting(e) != nil {
+			if c.waiting(e, 0) < c.ranges.count {
 				kept = append(kept, e)
 			}
 		}
 		k.again = kept
 	}
-	k.again = append(k.again, repetition{r.seq, now})
+	k.again = append(k.again, repetition{r.seq, r.end, now})
 }
 
-// waiting returns the record that e is about, or nil if something has happened to it
-// since.
-func (c *Conn) waiting(e repetition) *sentRange {
-	if c.ranges.count == 0 || e.seq.Less(c.ranges.at(0).seq) {
-		return nil
+// waiting returns the index of the first record, from i on, that e is about and that
+// nothing has happened to since, or that of the end.
+func (c *Conn) waiting(e repetition, i int) int {
+	if c.ranges.count == 0 {
+		return 0
 	}
-	i := c.ranges.find(e.seq)
-	if i == c.ranges.count {
-		return nil
+	first := c.ranges.at(0).seq
+	if e.end.LessEq(first) {
+		return c.ranges.count
 	}
-	r := c.ranges.at(i)
-	if r.sentAt != e.sentAt || !rackWaits(r) {
-		return nil
+	for i = max(i, c.ranges.find(maxSeq(e.seq, first))); i < c.ranges.count; i++ {
+		r := c.ranges.at(i)
+		if e.end.LessEq(r.seq) {
+			break
+		}
+		c.rack.worked++
+		if r.sentAt == e.sentAt && r.flags&rangeEver != 0 && rackWaits(r) {
+			return i
+		}
 	}
-	return r
+	return c.ranges.count
 }
 
 // rackWaits reports whether r is in flight as far as is known.
@@ -181,7 +189,7 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 	late := func(r *sentRange) bool {
 		k.worked++
 		left := r.sentAt.Add(k.rtt + width).Sub(now)
-		if left == 0 && k.rttEnd.LessEq(r.seq) {
+		if left == 0 && k.rttEnd.LessEq(r.seq) && r.wave != k.rttWave {
 			left = 1 // by a clock that does not tell them apart, sent behind what took so long
 		}
 		if left > 0 {
@@ -212,17 +220,24 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 	}
 	kept := k.first
 	j := k.first
+queue:
 	for ; j < len(k.again); j++ {
 		e := k.again[j]
-		r := c.waiting(e)
-		if r == nil {
-			k.worked++
-			continue
+		keep := false
+		k.worked++
+		for i := c.waiting(e, 0); i < c.ranges.count; i = c.waiting(e, i+1) {
+			r := c.ranges.at(i)
+			if !sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
+				if !keep {
+					break queue
+				}
+				break
+			}
+			if !late(r) {
+				keep = true
+			}
 		}
-		if !sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
-			break
-		}
-		if !late(r) {
+		if keep {
 			k.again[kept] = e
 			kept++
 		}

@@ -41,7 +41,8 @@ type sentRange struct {
 	segs        uint16     // how many segments it left as
 	size        uint16     // payload of each of them but the last
 	flags       rangeFlags
-	tries       uint8 // retransmissions, saturating
+	tries       uint8  // retransmissions, saturating
+	wave        uint16 // Conn.wave of the last transmission
 }
 
 func (r *sentRange) len() int { return r.end.Sub(r.seq) }

@@ -32,6 +32,7 @@ func (c *Conn) snapshot(now clock.Time, r *sentRange) {
 	r.sentAt, r.firstSentAt = now, c.rate.firstSentAt
 	r.delivered, r.deliveredAt = c.delivered, c.deliveredAt
 	r.lost = uint32(c.rate.lost)
+	r.wave = c.wave
 	r.flags &^= rangeAppLimited
 	if c.rate.appLimited != 0 {
 		r.flags |= rangeAppLimited
