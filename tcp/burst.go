@@ -15,6 +15,8 @@ const (
 	nearShift = 9
 	// deferWithin is for how long after a transmission another may wait to be larger.
 	deferWithin = time.Millisecond
+	// deferFor is for how long it may have to wait, or half a round trip if that is less.
+	deferFor = time.Millisecond
 	// deferShare is the part of the window that is large enough.
 	deferShare = 3
 )
@@ -33,7 +35,7 @@ func (c *Conn) defers(now clock.Time, left, full, window, cwnd int) bool {
 	if limit >= c.burst(full)*full || limit >= min(c.sndWnd, cwnd*full)/deferShare {
 		return false
 	}
-	if now.Sub(c.ranges.at(0).sentAt) < c.rtt.srtt/2 {
+	if c.ranges.at(0).sentAt.Add(c.rtt.srtt).Sub(now) > min(c.rtt.srtt/2, deferFor) {
 		return false // that acknowledgement is far
 	}
 	if min(room, window) <= left {

@@ -224,8 +224,12 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() && !c.ecn.reduced { // a D-SACK is to leave once
 			// As many whole segments as every limit allows; the odd rest goes along when
 			// it would have to go anyway.
-			size := min(left, c.maxGSO, window, min(quota, c.burst(full))*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
-			if size < left || last && c.nagle() {
+			size := min(left, c.maxGSO, min(quota, c.burst(full))*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
+			// What is left of the window behind whole segments is filled, too, as Linux does
+			// where the algorithm of Nagle allows it.
+			fill := window < size
+			size = min(size, window)
+			if size < left && !fill || (last || fill) && c.nagle() {
 				size -= size % full
 			}
 			n = max(size, full)
