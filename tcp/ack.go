@@ -17,6 +17,7 @@ type ackNews struct {
 	advanced  bool // SND.UNA moved
 	dataAcked bool // whole segments were acknowledged
 	repeated  bool // some of them had been sent again
+	older     bool // and the timestamp echoed is older than that
 	sacked    bool // SACK told of something new
 	data      bool // the segment carries data
 	update    bool // it brought a window
@@ -233,6 +234,7 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 		switch {
 		case r.flags&rangeEver != 0:
 			n.repeated = true
+			n.older = n.older || c.echoedBefore(seg, r)
 		case r.flags&rangeSacked == 0:
 			n.lastAcked = r.sentAt
 			if n.firstAcked == 0 {
@@ -320,9 +322,9 @@ func (c *Conn) sampleRTT(now clock.Time, seg *Segment, segs int, whole bool) tim
 		}
 		cc = max(now.Sub(n.lastSacked), 1)
 	}
-	if rtt == 0 && segs > 0 && !n.dsack && (c.useSACK || !c.echoesFirst(seg)) {
-		// What arrived twice is not acknowledged with the timestamp of the second copy, but
-		// with one that may be as old as all the timeouts since the first. Without SACK
+	if rtt == 0 && segs > 0 && (!n.dsack || n.repeated && !n.older) && (c.useSACK || !c.echoesFirst(seg)) {
+		// What arrived twice is often not acknowledged with the timestamp of the second copy,
+		// but with one that may be as old as all the timeouts since the first. Without SACK
 		// that is not told; Karn's algorithm then remains.
 		rtt = c.timestampRTT(now, seg)
 		cc = rtt

@@ -11,7 +11,7 @@ type mutant struct {
 // that are about the rule and nothing else.
 func mutants() []mutant {
 	var all []mutant
-	for _, area := range [][]mutant{handshakeMutants(), fastMutants(), receiveMutants(), sendMutants(), lossMutants(), timerMutants(), closeMutants()} {
+	for _, area := range [][]mutant{handshakeMutants(), fastMutants(), receiveMutants(), sendMutants(), lossMutants(), timerMutants(), closeMutants(), senderMutants()} {
 		all = append(all, area...)
 	}
 	return all
