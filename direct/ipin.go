@@ -241,10 +241,6 @@ func (rx *receiver) tcp(p *packet) {
 		c.truncated.Add(1)
 		return
 	}
-	if seg.SrcPort == 0 {
-		c.badAddress.Add(1)
-		return
-	}
 	seg.ECN = p.h.TOS & 3
 	if seg.Options.Signed {
 		// No socket here has a key, and without one a signed segment is not for it (RFC
@@ -267,6 +263,12 @@ func (rx *receiver) tcp(p *packet) {
 		if tw, ok := e.kind.(*timeWait); ok {
 			hint = tw.hint()
 		}
+	}
+	if seg.SrcPort == 0 {
+		// Nobody's, and answered to nobody; only who dialled port 0 has a use for it,
+		// and gets the refusal that a kernel sends from there.
+		c.badAddress.Add(1)
+		return
 	}
 	if l := st.listeners.lookup(f.localAddr()); l != nil && l.input(rx, &f, seg, hint) {
 		return

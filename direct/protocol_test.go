@@ -391,6 +391,7 @@ func TestDrops(t *testing.T) {
 				b := tcpSegment(addrB, netip.MustParseAddr("10.0.0.255"), 1, 7, tcp.Reply{Flags: tcp.SYN}, nil)
 				p.ip(ipv4.Header{Dst: netip.MustParseAddr("10.0.0.255"), Protocol: 6}, b)
 			}, func(s *Stats) uint64 { return s.TCP.BadAddress }, 0},
+			{"TCP from port 0", func() { p.tcp(0, 9, tcp.Reply{Flags: tcp.SYN}, nil) }, func(s *Stats) uint64 { return s.TCP.BadAddress }, 0},
 			{"TCP to nobody", func() { p.tcp(1, 9, tcp.Reply{Flags: tcp.SYN}, nil) }, func(s *Stats) uint64 { return s.TCP.NoConnection }, 1},
 			{"a reset to nobody", func() { p.tcp(1, 9, tcp.Reply{Flags: tcp.RST}, nil) }, func(s *Stats) uint64 { return s.TCP.NoConnection }, 0},
 			{"another station's frame", func() {

@@ -209,6 +209,11 @@ func TestDatagramErrors(t *testing.T) {
 			(*net.UDPAddr)(nil),
 			&net.UDPAddr{IP: net.IPv6loopback, Port: 9},
 			&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9},
+			&net.UDPAddr{IP: net.IP{127, 0, 1}, Port: 9},
+			&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 65536 + 9},
+			&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: -1},
+			&net.UDPAddr{Port: 65536 + 9},
+			&net.UDPAddr{IP: net.IPv6loopback, Port: 65536 + 9},
 		} {
 			_, err := c.WriteTo(one, dst)
 			_, cause := d.To(dst)

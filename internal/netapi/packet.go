@@ -15,7 +15,8 @@ type Datagram struct {
 
 // To returns the destination of WriteTo(_, addr), or the bare cause that net
 // reports: net.ErrWriteToConnected, [ErrMissingAddress] for a nil *net.UDPAddr,
-// syscall.EINVAL for any other type, *net.AddrError "non-IPv4 address".
+// syscall.EINVAL for any other type, sendto's EINVAL for a port that is none,
+// *net.AddrError "non-IPv4 address", also for an IP of a length that none has.
 func (d Datagram) To(addr net.Addr) (netip.AddrPort, error) {
 	udp, ok := addr.(*net.UDPAddr)
 	switch {
@@ -27,6 +28,21 @@ func (d Datagram) To(addr net.Addr) (netip.AddrPort, error) {
 		return netip.AddrPort{}, ErrMissingAddress
 	}
 	ap, _ := AddrPort(udp)
+	if len(udp.IP) != 0 && !ap.Addr().IsValid() {
+		// The zero address would mean this host, which nobody wrote.
+		family := "non-IPv4 address"
+		if d.Families.IPv6 {
+			family = "non-IPv6 address"
+		}
+		return netip.AddrPort{}, &net.AddrError{Err: family, Addr: udp.IP.String()}
+	}
+	if udp.Port < 0 || udp.Port > 0xffff {
+		// Cut to 16 bits, as AddrPort does, it would be somebody else's port.
+		if _, err := d.check(ap); err != nil && len(udp.IP) != 0 {
+			return netip.AddrPort{}, err // package net looks at the address first
+		}
+		return netip.AddrPort{}, Syscall(CallSendto, syscall.EINVAL)
+	}
 	if !ap.Addr().IsValid() {
 		// A nil IP is the wildcard of the socket's family: this host.
 		return netip.AddrPortFrom(d.Families.Loopback(), ap.Port()), nil

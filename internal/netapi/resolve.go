@@ -72,6 +72,10 @@ func lookupHost(ctx context.Context, n Network, host string, families Families, 
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip.Unmap()}, nil
 	}
+	if err := ctx.Err(); err != nil {
+		// Whoever gives up no longer hears what could be said without asking anybody.
+		return nil, DNSError(err, host, "")
+	}
 	if IsLocalhost(host) {
 		return families.Localhost(), nil
 	}

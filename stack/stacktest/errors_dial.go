@@ -31,6 +31,7 @@ func dialErrors() []outcome {
 	return []outcome{
 		{name: "DialRefused", want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > *os.SyscallError{connect} > syscall.Errno [ECONNREFUSED] "dial tcp HOST:PORT: connect: connection refused"`, run: func(h *harness) error { return dialTo(h, "tcp", refusing(h)) }},
 		{name: "DialRefused4", want: `*net.OpError{dial tcp4 - TCPAddr(HOST:PORT)} > *os.SyscallError{connect} > syscall.Errno [ECONNREFUSED] "dial tcp4 HOST:PORT: connect: connection refused"`, run: func(h *harness) error { return dialTo(h, "tcp4", refusing(h)) }},
+		{name: "DialPortZero", want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > *os.SyscallError{connect} > syscall.Errno [ECONNREFUSED] "dial tcp HOST:PORT: connect: connection refused"`, run: func(h *harness) error { return dialTo(h, "tcp", at(h.b, 0)) }},
 		{name: "DialRefusedByName", dns: true, want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > *os.SyscallError{connect} > syscall.Errno [ECONNREFUSED] "dial tcp HOST:PORT: connect: connection refused"`, run: func(h *harness) error {
 			_, port, _ := net.SplitHostPort(refusing(h))
 			return dialTo(h, "tcp", net.JoinHostPort("host.test", port))
@@ -53,6 +54,12 @@ func dialErrors() []outcome {
 			ctx, cancel := context.WithCancel(h.ctx)
 			cancel()
 			_, err := h.a.Stack.DialContext(ctx, "tcp", l.Addr().String())
+			return err
+		}},
+		{name: "DialNameCancelledBefore", want: `*net.OpError{dial tcp - -} > *net.DNSError{"operation was canceled" "localhost" found=true temporary=false} > canceledError [canceled] "dial tcp: lookup localhost: operation was canceled"`, run: func(h *harness) error {
+			ctx, cancel := context.WithCancel(h.ctx)
+			cancel()
+			_, err := h.a.Stack.DialContext(ctx, "tcp", "localhost:9")
 			return err
 		}},
 		{name: "DialTimeoutBefore", want: `*net.OpError{dial tcp - TCPAddr(HOST:PORT)} > timeoutError [deadline] timeout "dial tcp HOST:PORT: i/o timeout"`, run: func(h *harness) error {
@@ -150,6 +157,15 @@ func listenErrors() []outcome {
 		{name: "ListenStackClosed", want: `*net.OpError{listen tcp - -} > errNetClosing [net.closed] "listen tcp: use of closed network connection"`, run: func(h *harness) error {
 			h.check(h.b.Stack.Close())
 			return listenOn("tcp", "198.51.100.77:0")(h)
+		}},
+		{name: "ListenNameCancelledBefore", want: `*net.OpError{listen tcp - -} > *net.DNSError{"operation was canceled" "localhost" found=true temporary=false} > canceledError [canceled] "listen tcp: lookup localhost: operation was canceled"`, run: func(h *harness) error {
+			ctx, cancel := context.WithCancel(h.ctx)
+			cancel()
+			l, err := h.b.Stack.Listen(ctx, "tcp", "localhost:0")
+			if err == nil {
+				l.Close()
+			}
+			return err
 		}},
 		{name: "ListenCancelledBefore", want: `no error`, run: func(h *harness) error {
 			ctx, cancel := context.WithCancel(h.ctx)

@@ -95,6 +95,16 @@ func udpErrors() []outcome {
 			_, err := u.WriteToUDPAddrPort(buf[:], netip.MustParseAddrPort("[2001:db8::1]:9"))
 			return err
 		})},
+		{name: "UDPWriteToNoPort", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(HOST:PORT)} > *os.SyscallError{sendto} > syscall.Errno [EINVAL] "write udp HOST:PORT->HOST:PORT: sendto: invalid argument"`, run: onUDP(func(u udpConn) error {
+			to := *u.LocalAddr().(*net.UDPAddr)
+			to.Port += 1 << 16 // cut to 16 bits, it would be a port again
+			_, err := u.WriteTo(buf[:], &to)
+			return err
+		})},
+		{name: "UDPWriteToNoIP", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(?0a0001:9)} > *net.AddrError{"non-IPv4 address" "?0a0001"} [] "write udp HOST:PORT->?0a0001:9: address ?0a0001: non-IPv4 address"`, run: onUDP(func(u udpConn) error {
+			_, err := u.WriteTo(buf[:], &net.UDPAddr{IP: net.IP{10, 0, 1}, Port: 9})
+			return err
+		})},
 		{name: "UDPWriteTooLong", want: `*net.OpError{write udp UDPAddr(HOST:PORT) UDPAddr(HOST:PORT)} > *os.SyscallError{sendto} > syscall.Errno [EMSGSIZE] "write udp HOST:PORT->HOST:PORT: sendto: message too long"`, run: onUDP(func(u udpConn) error {
 			_, err := u.WriteTo(make([]byte, 65_508), u.LocalAddr())
 			return err
