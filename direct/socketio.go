@@ -76,7 +76,7 @@ func (k *Socket) WriteUrgent(p []byte) (int, error) { return k.write(p, writeMod
 
 // ReadUrgent returns the urgent byte, as recv with MSG_OOB does, and leaves it there
 // if peek is set: EINVAL if there is none, or if it is in line (SO_OOBINLINE), EAGAIN
-// if it was announced and has not arrived.
+// if it was announced and has not arrived, io.EOF if it will not.
 func (k *Socket) ReadUrgent(peek bool) (byte, error) {
 	c, _, err := k.parts()
 	switch {
@@ -96,6 +96,8 @@ func (k *Socket) ReadUrgent(peek bool) (byte, error) {
 	switch {
 	case ok:
 		return b, nil
+	case waiting && c.tc.ReadErr() != nil:
+		return 0, io.EOF // it will not come any more
 	case waiting:
 		return 0, syscall.EAGAIN
 	}

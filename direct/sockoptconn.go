@@ -216,7 +216,7 @@ func (l *TCPListener) GetSockopt(level, name int, value []byte) (int, error) {
 	}
 	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_INFO {
 		// Of a listener Linux tells how many connections wait, and how many may.
-		in := tcp.LinuxInfo{State: uint8(tcp.StateListen), Unacked: uint32(len(l.queue)), Sacked: uint32(l.backlog - 1)}
+		in := tcp.LinuxInfo{State: uint8(tcp.StateListen), SndCwnd: 10, Reordering: 3, Unacked: uint32(len(l.queue)), Sacked: uint32(l.backlog - 1)}
 		return copy(value, in.Append(nil)), nil
 	}
 	if level == linuxopt.IPPROTO_TCP && name == linuxopt.TCP_FASTOPEN_KEY {

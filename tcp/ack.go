@@ -49,7 +49,8 @@ func (n *ackNews) overtaken(seq Seq) {
 // is Linux's, as it shows in what is sent: the window, SACK, what is acknowledged,
 // D-SACK, the tail loss probe, loss recovery, the timer, the congestion window.
 func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
-	if c.sndNxt.Less(seg.Ack) || seg.Ack.Less(c.sndUna.Add(-c.maxWnd)) {
+	oldest := c.sndUna.Add(-int(min(uint64(c.maxWnd), c.stats.bytesAcked)))
+	if c.sndNxt.Less(seg.Ack) || seg.Ack.Less(oldest) {
 		// Never sent, or too old to be true (RFC 5961, section 5.2).
 		c.challengeACK(now)
 		return false

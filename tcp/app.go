@@ -91,10 +91,10 @@ func (c *Conn) read(n int) {
 // Write takes as much of p as there is room for. It returns 0, nil when there is
 // none; ErrWriteClosed after CloseWrite; the reason when the connection is dead.
 func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
-	if c.finQueued || c.orphan {
+	if c.orphan || c.finQueued && c.err == nil {
 		return 0, ErrWriteClosed
 	}
-	if !c.state.canSend() {
+	if c.finQueued || !c.state.canSend() {
 		if c.err != nil {
 			return 0, c.err
 		}
@@ -142,6 +142,7 @@ func (c *Conn) Close(now clock.Time) {
 	}
 	unread := c.rcvBuf.buffered() > 0
 	c.orphan, c.readShut = true, true
+	c.forgetUnread()
 	switch c.state {
 	case 0, StateClosed, StateTimeWait:
 		c.rcvBuf.reset()
@@ -161,6 +162,15 @@ func (c *Conn) Close(now clock.Time) {
 	c.events |= EventReadable | EventWritable
 }
 
+// forgetUnread gives up what nobody will read; the window that a reset announces counts
+// on it.
+func (c *Conn) forgetUnread() {
+	if n := c.rcvBuf.buffered(); n > 0 {
+		c.rcvBuf.discard(n)
+		c.rw.refund(n, c.rcvBuf.held())
+	}
+}
+
 // Disconnect gives an attempt to connect up, as shutdown(2) does in SYN-SENT; it does
 // nothing in other states.
 func (c *Conn) Disconnect(now clock.Time) {
@@ -172,6 +182,7 @@ func (c *Conn) Disconnect(now clock.Time) {
 // Abort resets the connection (RFC 9293, section 3.10.5).
 func (c *Conn) Abort(now clock.Time) {
 	c.orphan, c.readShut = true, true
+	c.forgetUnread()
 	if c.state == StateTimeWait {
 		return
 	}

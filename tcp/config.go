@@ -70,6 +70,9 @@ const (
 	TimeWaitLen = 60 * time.Second
 	// pawsIdle is how long a timestamp remains comparable (RFC 7323, section 5.5).
 	pawsIdle = 24 * 24 * time.Hour
+	// pawsWindow is how much older than the last a timestamp may be: a tick, as in Linux,
+	// for senders whose processors do not quite agree about the time.
+	pawsWindow = 1
 	// DefaultInvalidInterval is the least distance of two ACKs that answer invalid
 	// segments (RFC 5961, section 7, asks for a limit; per connection, it is no side
 	// channel).

@@ -40,14 +40,16 @@ func (c *Conn) enterQuick() {
 // is smaller ends what the peer had to say: the ACK can leave when the application
 // has read it.
 func (c *Conn) noteSize(n int, flags Flags) {
+	last := int(c.ack.lastSize)
+	c.ack.lastSize = 0
+	options := c.peerHeader() - 20 - HeaderLen
 	switch {
 	case n >= c.rcvMSS:
 		c.rcvMSS = min(n, c.receiveMSS())
 		return
-	case n >= DefaultMSS, n >= minRcvMSS && !flags.Has(PSH|FIN|URG|SYN):
-		same := n == int(c.ack.lastSize)
+	case n+options >= DefaultMSS, n+options >= minRcvMSS && flags&(PSH|FIN|URG|SYN) == 0:
 		c.ack.lastSize = uint16(min(n, 65535))
-		if same {
+		if n == last {
 			c.rcvMSS = n
 			return
 		}
@@ -58,11 +60,10 @@ func (c *Conn) noteSize(n int, flags Flags) {
 // minRcvMSS is the least that noteSize takes for a peer's segment size.
 const minRcvMSS = 88
 
-// dataArrived notes that a segment with n bytes has come in order, and adapts to the
-// rhythm in which they come.
-func (c *Conn) dataArrived(now clock.Time, n int, flags Flags) {
+// dataArrived notes that a segment has come in order, and adapts to the rhythm in which
+// they come.
+func (c *Conn) dataArrived(now clock.Time) {
 	c.ack.owed = true
-	c.noteSize(n, flags)
 	if c.ato == 0 { // the first
 		c.quickly(maxQuickAcks)
 		c.ato = int64(delAckMin)

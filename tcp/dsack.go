@@ -19,7 +19,20 @@ func (c *Conn) sackBlocks() int {
 	if c.hasDSACK() {
 		n++
 	}
+	if _, ok := c.bareFIN(); ok {
+		n++
+	}
 	return min(n, c.maxSACK())
+}
+
+// bareFIN is the block of a FIN that has arrived before the data in front of it: it
+// takes a sequence number as an octet does.
+func (c *Conn) bareFIN() (fin run, ok bool) {
+	runs := c.rcvBuf.runs
+	if !c.finKnown || c.finTaken || len(runs) > 0 && runs[len(runs)-1].right == c.finSeq {
+		return run{c.finSeq, c.finSeq}, false
+	}
+	return run{c.finSeq, c.finSeq.Add(1)}, true
 }
 
 // fillSACK puts the blocks into o, the D-SACK first (RFC 2883, section 4), once.
@@ -33,8 +46,9 @@ func (c *Conn) fillSACK(o *Options) {
 		c.stats.dsacksOut++
 	}
 	first := n
-	n += c.rcvBuf.sack(blocks[n:])
-	if c.finKnown {
+	fin, bare := c.bareFIN()
+	n += c.rcvBuf.sack(blocks[n:], fin)
+	if c.finKnown && !bare {
 		for i := range blocks[first:n] {
 			if b := &blocks[first+i]; b.Right == c.finSeq {
 				b.Right = b.Right.Add(1) // the FIN has arrived behind it

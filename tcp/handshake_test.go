@@ -22,7 +22,7 @@ func plain() Config {
 func established(t *testing.T, cfg Config) *wire {
 	t.Helper()
 	w := dial(t, cfg, synAck)
-	w.c.quickAcks = 0
+	w.c.quickAcks, w.c.ato = 0, int64(delAckMin)
 	w.c.lastData = w.now
 	return w
 }

@@ -38,7 +38,7 @@ func (m *hostile) finish() {
 		m.readAll(hostileSpan)
 		return
 	case StateClosed:
-		if !m.reset && c.Err() != nil {
+		if !m.reset && c.stats.resetsOut == 0 && c.Err() != nil {
 			m.t.Fatalf("%v: %v", errHostile, c.Err())
 		}
 		return

@@ -24,8 +24,8 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 			return
 		}
 	}
-	if !c.acceptable(now, seg) {
-		return
+	if seg.Flags&(ACK|RST|SYN) == 0 || !c.acceptable(now, seg) {
+		return // without a flag that all segments have, it is nobody's that speaks TCP
 	}
 	c.lastRecv = now
 	c.kaProbes = 0
@@ -65,10 +65,14 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 			c.establish(now, state)
 		}
 	}
+	window, stale := c.sndWnd, seg.Ack.Less(c.sndUna)
+	if stale && c.plain(seg) {
+		c.updateTSRecent(now, seg)
+	}
 	if !c.inputACK(now, seg) {
 		return
 	}
-	if c.useTS && seg.Options.HasTS {
+	if !stale {
 		c.updateTSRecent(now, seg)
 	}
 	if seg.Flags.Has(URG) || c.urgent.state == urgentComing {
@@ -76,6 +80,8 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 	}
 	if len(seg.Payload) > 0 || seg.Flags.Has(FIN) {
 		c.inputData(now, seg)
+	} else if c.ack.owed && (c.state != StateEstablished || seg.Seq != c.rcvNxt || c.sndWnd != window) {
+		c.decideACK(now) // as Linux, which looks at what is owed unless the segment is plain
 	}
 }
 
@@ -141,12 +147,12 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 	if c.pingPong || c.tuning.dataFollows {
 		// Data is about to follow, and can carry the ACK.
 		c.ackAt = now.Add(delAckMax)
-		c.pingPong = false
+		c.ack.owed = true
+		c.enterQuick()
 	} else {
 		c.ackNow = true
 	}
 	c.tuning.dataFollows = false
-	c.enterQuick()
 	// Data on a SYN-ACK is legal and rare; the peer repeats what is not
 	// acknowledged, so it is left alone. A FIN on it likewise.
 	if c.fast != nil {
@@ -158,7 +164,7 @@ func (c *Conn) inputSynSent(now clock.Time, seg *Segment) {
 // sequence number. The answer to an unacceptable segment is made here.
 func (c *Conn) acceptable(now clock.Time, seg *Segment) bool {
 	if c.useTS && seg.Options.HasTS && !seg.Flags.Has(RST) &&
-		int32(seg.Options.TSVal-c.tsRecent) < 0 && now.Sub(c.tsAge) < pawsIdle &&
+		int32(seg.Options.TSVal-c.tsRecent) < -pawsWindow && now.Sub(c.tsAge) < pawsIdle &&
 		!c.harmlessOldACK(seg) && !c.onlyLate(seg) {
 		c.stats.pawsDrops++ // RFC 7323, section 5.3, R1
 		c.answerUnacceptable(now, seg)
@@ -249,8 +255,18 @@ func (c *Conn) challengeACK(now clock.Time) {
 	c.ackNow = true
 }
 
+// plain reports whether a segment is what is expected in every respect but perhaps its
+// acknowledgement (Linux's header prediction).
+func (c *Conn) plain(seg *Segment) bool {
+	return c.state == StateEstablished && seg.Flags&^PSH == ACK && seg.Seq == c.rcvNxt &&
+		int(seg.Window)<<c.sndScale == c.sndWnd && len(c.rcvBuf.runs) == 0 && !c.finKnown
+}
+
 // updateTSRecent is RFC 7323, section 4.3, rule 2.
 func (c *Conn) updateTSRecent(now clock.Time, seg *Segment) {
+	if !c.useTS || !seg.Options.HasTS {
+		return
+	}
 	c.stamps.move(c.tsRecent, c.rcvNxt)
 	if seg.Seq.LessEq(c.rcvWup) && (int32(seg.Options.TSVal-c.tsRecent) >= 0 || now.Sub(c.tsAge) >= pawsIdle) {
 		c.tsRecent, c.tsAge = seg.Options.TSVal, now
@@ -262,13 +278,19 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	switch c.state {
 	case StateEstablished, StateFinWait1, StateFinWait2:
 	default:
-		// The peer has sent its FIN; data behind that is not the protocol's. A
-		// repetition of what was before it needs an answer.
+		// The peer has sent its FIN. Data behind that is not the protocol's, and a segment
+		// that spans it shows that the peer is confused (as Linux has it). A repetition of
+		// what was before it needs an answer.
 		if seg.Seq.Less(c.rcvNxt) {
+			if len(seg.Payload) > 0 && c.rcvNxt.Less(seg.Seq.Add(len(seg.Payload))) {
+				c.refuseData(seg)
+				return
+			}
 			c.noteDuplicate(seg.Seq, minSeq(seg.End(), c.rcvNxt))
 			c.enterQuick()
-			c.ackNow = true
+			c.ack.owed, c.ackNow = true, true
 		}
+		c.decideACK(now)
 		return
 	}
 	seq, p := seg.Seq, seg.Payload
@@ -282,7 +304,7 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 		c.stats.duplicates++
 		if seg.End().LessEq(c.rcvNxt) {
 			c.enterQuick()
-			c.ackNow = true
+			c.ack.owed, c.ackNow = true, true
 		}
 		c.noteDuplicate(seq, minSeq(seg.End(), c.rcvNxt))
 		seq, p = seq.Add(min(n, len(p))), p[min(n, len(p)):]
@@ -290,8 +312,7 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	if len(p) > 0 && (c.orphan || c.readShut && c.state != StateEstablished) {
 		// Nobody will read it: the peer must learn that it is lost (RFC 1122, section
 		// 4.2.2.13; RFC 2525, section 2.17).
-		c.die(nil)
-		c.reply, c.replyOwed = ResetFor(seg)
+		c.refuseData(seg)
 		return
 	}
 	fin := seg.Flags.Has(FIN)
@@ -310,6 +331,9 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	}
 	if fin && !c.finKnown && c.finPlausible(seq.Add(len(p))) {
 		c.finKnown, c.finSeq = true, seq.Add(len(p))
+		if len(p) == 0 && seq != c.rcvNxt {
+			c.rcvBuf.remember(run{seq, seq.Add(1)})
+		}
 	}
 	before := c.rcvNxt
 	if len(p) > 0 {
@@ -326,8 +350,24 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 		c.events |= EventReadable
 	} else if fin {
 		c.ackNow = true
+		if len(p) == 0 {
+			c.stats.outOfOrder++
+		}
 	}
 	c.decideACK(now)
+}
+
+// refuseData ends the connection because of data that nobody can get, and tells the peer.
+func (c *Conn) refuseData(seg *Segment) {
+	switch {
+	case c.orphan:
+		c.die(nil)
+	case c.state == StateCloseWait:
+		c.die(ErrBroken)
+	default:
+		c.die(ErrReset)
+	}
+	c.reply, c.replyOwed = ResetFor(seg)
 }
 
 // finPlausible reports whether a FIN at seq contradicts nothing that has arrived:
@@ -340,10 +380,12 @@ func (c *Conn) finPlausible(seq Seq) bool {
 
 // storeData stores payload inside the window and decides about its ACK.
 func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
-	before := c.rcvNxt
+	before, ahead := c.rcvNxt, c.rcvBuf.ahead
 	hadHoles := len(c.rcvBuf.runs) > 0
 	if hadHoles {
-		c.noteDuplicate(c.rcvBuf.overlap(seq, seq.Add(len(p))))
+		if !c.hasDSACK() { // what is old stays the report
+			c.noteDuplicate(c.rcvBuf.overlap(seq, seq.Add(len(p))))
+		}
 	}
 	if !c.rcvBuf.insert(seq, p) {
 		c.stats.noMemory++
@@ -353,27 +395,31 @@ func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
 	c.rcvNxt = c.rcvBuf.nxt
 	c.stats.bytesIn += uint64(c.rcvNxt.Sub(before))
 	c.ack.owed = true
-	c.rw.charge(len(p), c.peerHeader())
+	size := len(seg.Payload) // a segment costs what it carries, however much of that is old
+	if c.rcvNxt != before || c.rcvBuf.ahead != ahead {
+		c.rw.charge(size, c.peerHeader())
+	}
+	c.measureSegment(size)
+	c.noteSize(min(size, c.mss), seg.Flags)
 	if c.rcvNxt == before {
 		// Out of order: a duplicate ACK (RFC 5681, section 4.2).
 		c.stats.outOfOrder++
 		c.ackGap(now)
-		if c.useSACK {
-			c.growWindow(len(p))
+		if c.useSACK && c.rcvBuf.ahead != ahead {
+			c.growWindow(size)
 			c.growReceive(c.drs.space)
-		} else if c.dupOwed < 8 { // without SACK an ACK with another window is no duplicate
+		} else if !c.useSACK && c.dupOwed < 8 { // without SACK an ACK with another window is no duplicate
 			c.dupOwed++
 		}
 		return
 	}
-	c.measureSegment(len(p))
 	c.measureRound(now)
-	c.dataArrived(now, min(len(p), c.mss), seg.Flags)
+	c.dataArrived(now)
 	if hadHoles && !c.useSACK {
 		c.growReceive(c.drs.space) // what could not be done while the hole was there
 		c.growWindow(c.rcvNxt.Sub(before))
 	} else {
-		c.growWindow(len(p))
+		c.growWindow(size)
 	}
 	switch {
 	case len(c.rcvBuf.runs) > 0:
@@ -397,7 +443,8 @@ func (c *Conn) takeFIN(now clock.Time) {
 		// nothing else: as Linux has it.
 		c.pingPong = true
 		if c.ato == 0 {
-			c.ackNow = true
+			c.ackNow, c.pingPong = true, false
+			c.ato = int64(delAckMin)
 		}
 	case StateFinWait1:
 		c.state = StateClosing // an ACK of our FIN in this segment has made it FIN-WAIT-2 before

@@ -65,8 +65,12 @@ func (in *LinuxInfo) Append(b []byte) []byte {
 // the driver's to fill in.
 func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	mss := max(c.payloadMSS(), 1)
+	state := c.State()
+	if state == StateTimeWait {
+		state = StateClosed // the socket's connection is gone by then
+	}
 	in := LinuxInfo{
-		State: uint8(c.State()), CAState: uint8(c.recovery),
+		State: uint8(state), CAState: uint8(c.recovery),
 		Retransmits: c.tries, Probes: c.linuxProbes(), Backoff: c.backoff,
 		RTO: micros(c.rtt.timeout(c.backoff)), ATO: micros(time.Duration(c.ato)),
 		SndMSS: uint32(min(mss, c.halfWindow())), RcvMSS: uint32(c.rcvMSS),
@@ -85,7 +89,7 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 		BytesSent: c.stats.bytesOut + c.stats.bytesRetrans, BytesRetrans: c.stats.bytesRetrans,
 		DeliveredCE: uint32(c.stats.deliveredCE),
 		DSACKDups:   c.stats.dsackDups, ReordSeen: c.stats.reordered, RcvOOOPack: c.stats.outOfOrder,
-		SndWnd: uint32(c.sndWnd), RcvWnd: uint32(max(c.rcvAdv.Sub(c.rcvNxt), 0)),
+		SndWnd: uint32(c.sndWnd), RcvWnd: uint32(max(c.announced(), 0)),
 		TotalRTO: uint16(min(c.stats.timeouts, math.MaxUint16)), TotalRTORecoveries: uint16(min(c.stats.timeoutEpisodes, math.MaxUint16)),
 		TotalRTOTime: uint32(c.stats.timeoutTime / time.Millisecond),
 	}

@@ -118,7 +118,7 @@ func (c *Conn) SetQuickAck(now clock.Time, on bool) (waited bool) {
 func (c *Conn) QuickAck() bool { return !c.pingPong }
 
 // MaxSegment returns how much data a full segment carries.
-func (c *Conn) MaxSegment() int { return c.payloadMSS() }
+func (c *Conn) MaxSegment() int { return min(c.payloadMSS(), max(c.halfWindow(), 1)) }
 
 // SetController replaces the congestion controller. In a connection under way the
 // new one goes on from the old one's window.

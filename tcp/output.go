@@ -77,7 +77,7 @@ func (c *Conn) outputReplies(now clock.Time, b *Batch) {
 		c.rstOwed = false
 		h := header{
 			srcPort: c.localPort, dstPort: c.remotePort,
-			seq: c.rstSeq, ack: c.rcvNxt, flags: RST | ACK,
+			seq: c.rstSeq, ack: c.rcvNxt, flags: RST | ACK, window: c.advertise(),
 		}
 		if c.useTS { // RFC 7323, section 3.2
 			h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
@@ -92,6 +92,7 @@ func (c *Conn) outputReplies(now clock.Time, b *Batch) {
 			seq: c.reply.Seq, ack: c.reply.Ack, flags: c.reply.Flags,
 		})
 		c.stats.resetsOut++
+		c.stats.segsOut-- // it is nobody's: account counts it in vain
 	}
 }
 

@@ -47,7 +47,7 @@ func TestPAWSDropsOld(t *testing.T) {
 		}
 	}
 	w := stamped(t)
-	w.recv(". 1001:2001 ack 1 win 65535 <TS 199 ecr 5000>")
+	w.recv(". 1001:2001 ack 1 win 65535 <TS 198 ecr 5000>")
 	w.expect(". 1:1 ack 1001")
 	if n := w.c.Info().PAWSDrops; n != 1 {
 		t.Errorf("next in order, and nothing waits: %d dropped", n)

@@ -176,7 +176,7 @@ func TestBlindData(t *testing.T) {
 
 func tsDial(t *testing.T) *wire {
 	w := dial(t, Config{MSS: 1000, NoDelay: true}, "S. 0:0 ack 1 win 65535 <mss 1000,sackOK,TS 1000 ecr 0>")
-	w.c.quickAcks = 0
+	w.c.quickAcks, w.c.ato = 0, int64(delAckMin)
 	w.c.lastData = w.now
 	return w
 }
@@ -184,15 +184,15 @@ func tsDial(t *testing.T) *wire {
 // RFC 7323, section 5.3.
 func TestPAWS(t *testing.T) {
 	w := tsDial(t)
-	w.recv("P. 1:11 ack 1 win 100 <TS 999 ecr 0>")
+	w.recv("P. 1:11 ack 1 win 100 <TS 998 ecr 0>")
 	w.expect(". 1:1 ack 1 <TS 0 ecr 1000>")
-	w.recv("P. 1:11 ack 1 win 100 <TS 999 ecr 0>") // data is answered every time
+	w.recv("P. 1:11 ack 1 win 100 <TS 998 ecr 0>") // data is answered every time
 	w.expect(". 1:1 ack 1")
 	w.recv("P. 1:11 ack 1 win 100 <TS 1001 ecr 0>")
 	w.until(time.Second)
 	w.expect(". 1:1 ack 11 <TS 40 ecr 1001>")
 	w.advance(920 * time.Millisecond)
-	w.recv(". 11:11 ack 1 win 99 <TS 1000 ecr 0>") // not harmless: another window
+	w.recv(". 11:11 ack 1 win 99 <TS 999 ecr 0>") // not harmless: another window
 	w.expect(". 1:1 ack 11 <TS 960 ecr 1001>")
 	w.recv("R 11:11 win 0 <TS 5 ecr 0>") // resets are excepted
 	w.state(StateClosed)
@@ -218,12 +218,12 @@ func TestPAWSOvertakenAck(t *testing.T) {
 func TestPAWSIdle(t *testing.T) {
 	w := tsDial(t)
 	w.advance(24*24*time.Hour - time.Second)
-	w.recv("P. 1:11 ack 1 win 100 <TS 999 ecr 0>")
+	w.recv("P. 1:11 ack 1 win 100 <TS 998 ecr 0>")
 	w.expect(". 1:1 ack 1")
 	w.advance(time.Second)
 	w.recv("P. 1:11 ack 1 win 100 <TS 999 ecr 0>")
 	w.expect(". 1:1 ack 11")
-	w.recv("P. 11:21 ack 1 win 100 <TS 998 ecr 0>")
+	w.recv("P. 11:21 ack 1 win 100 <TS 996 ecr 0>")
 	w.expect(". 1:1 ack 11")
 }
 

@@ -150,9 +150,9 @@ func (b *recvBuffer) remember(r run) {
 }
 
 // sack fills blocks, most recently changed first (RFC 2018, section 4), and
-// returns how many.
-func (b *recvBuffer) sack(blocks []SACKBlock) int {
-	if len(b.runs) == 0 {
+// returns how many. fin is what holds no bytes and lies behind all runs, or empty.
+func (b *recvBuffer) sack(blocks []SACKBlock, fin run) int {
+	if len(b.runs) == 0 && fin.left == fin.right {
 		return 0
 	}
 	n := 0
@@ -171,10 +171,15 @@ func (b *recvBuffer) sack(blocks []SACKBlock) int {
 		i := sort.Search(len(b.runs), func(i int) bool { return seq.Less(b.runs[i].right) })
 		if i < len(b.runs) && b.runs[i].left.LessEq(seq) {
 			add(b.runs[i])
+		} else if seq == fin.left && fin.left != fin.right {
+			add(fin)
 		}
 	}
 	for i := 0; i < len(b.runs) && n < len(blocks) && i < 2*len(blocks); i++ {
 		add(b.runs[i])
+	}
+	if fin.left != fin.right {
+		add(fin)
 	}
 	return n
 }

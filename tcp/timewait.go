@@ -14,7 +14,6 @@ type TimeWait struct {
 	Expires clock.Time
 
 	sndNxt, rcvNxt     Seq
-	edge               Seq
 	window             uint16
 	useTS              bool
 	tsRecent, tsOffset uint32
@@ -43,7 +42,6 @@ func (c *Conn) TimeWait(now clock.Time) TimeWait {
 	return TimeWait{
 		Expires: now.Add(TimeWaitLen),
 		sndNxt:  c.sndNxt, rcvNxt: c.rcvNxt,
-		edge:   c.windowEdge(),
 		window: uint16(min(max(c.rcvAdv.Sub(c.rcvNxt), 0)>>c.rcvScale, 65535)),
 		useTS:  c.useTS, tsRecent: c.tsRecent, tsOffset: c.tsOffset,
 		invalidEvery: c.invalidEvery, keep: c.keepTimeWait,
@@ -74,8 +72,10 @@ func (t *TimeWait) Input(now clock.Time, seg *Segment) (TimeWaitVerdict, Reply) 
 		// The peer's FIN again: it has not seen our ACK (RFC 9293, section 3.10.7.4).
 		t.Expires = now.Add(TimeWaitLen)
 	}
-	inWindow := !seg.End().Less(t.rcvNxt) && seg.Seq.LessEq(t.edge)
-	if seg.Len() == 0 && inWindow && !paws {
+	if seg.Len() == 0 && seg.Seq == t.rcvNxt && !paws {
+		if t.useTS && seg.Options.HasTS {
+			t.tsRecent = seg.Options.TSVal
+		}
 		return TimeWaitDrop, Reply{}
 	}
 	if seg.Len() == 0 || seg.Flags.Has(SYN) {

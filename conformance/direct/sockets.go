@@ -294,6 +294,9 @@ func (s *sockets) Recv(fd int, p [][]byte, controlLen, flags int) (r player.Rece
 // recvUrgent is recv with MSG_OOB, which does not wait.
 func (s *sockets) recvUrgent(f *file, p [][]byte, flags int) (r player.Received, err error) {
 	b, err := f.socket.ReadUrgent(flags&msgPeek != 0)
+	if err == io.EOF {
+		return r, nil
+	}
 	if err != nil {
 		return r, errno(err)
 	}

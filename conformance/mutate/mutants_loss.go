@@ -111,5 +111,15 @@ func closeMutants() []mutant {
 			"\t\tc.finAt = now.Add(d)\n", "\t\tc.finAt = now.Add(3 * d)\n"},
 		{"close: a half-closed connection takes no more data",
 			"case StateEstablished, StateFinWait1, StateFinWait2:\n", "case StateEstablished, StateFinWait1:\n"},
+		{"close: data across the FIN is taken for a repetition",
+			"if len(seg.Payload) > 0 && c.rcvNxt.Less(seg.Seq.Add(len(seg.Payload))) {", "if false {"},
+		{"close: data for nobody ends a connection without a reason",
+			"\tdefault:\n\t\tc.die(ErrReset)\n\t}\n\tc.reply", "\tdefault:\n\t\tc.die(nil)\n\t}\n\tc.reply"},
+		{"close: a reset announces the window that is left beside unread data",
+			"\t\tc.rw.refund(n, c.rcvBuf.held())\n\t}\n}\n\n// Disconnect", "\t}\n}\n\n// Disconnect"},
+		{"close: TIME-WAIT answers no bare ACK in the window",
+			"if seg.Len() == 0 && seg.Seq == t.rcvNxt && !paws {", "if seg.Len() == 0 && !paws {"},
+		{"close: TIME-WAIT does not remember timestamps",
+			"\t\t\tt.tsRecent = seg.Options.TSVal\n", ""},
 	}
 }
