@@ -131,7 +131,7 @@ func (k *Socket) Pending() (in, out, unsent int) {
 	case c != nil:
 		c.lock()
 		defer c.unlock()
-		in, unsent = c.tc.ReadableBytes(), c.tc.UnsentBytes()
+		in, unsent = c.tc.UnreadBytes(), c.tc.UnsentBytes()
 		out = c.tc.UnackedBytes() + unsent
 	}
 	return in, out, unsent

@@ -35,11 +35,11 @@ func (c *Conn) Read(now clock.Time, p []byte) (int, error) {
 // readEnd tells why there is nothing more to read; nil if there may be later.
 func (c *Conn) readEnd() error {
 	switch {
-	case c.finTaken || c.readShut:
+	case c.finTaken:
 		return io.EOF
 	case c.state == StateClosed && c.err != nil:
 		return c.err
-	case c.state == StateClosed || c.state == 0:
+	case c.readShut || c.state == StateClosed || c.state == 0:
 		return io.EOF
 	}
 	return nil

@@ -140,6 +140,9 @@ func (p *Passive) FromCookie(now clock.Time, cfg *Config, s *Secret, local, remo
 		return false // we have not agreed to that
 	}
 	p.Init(now, cfg, &syn, iss, tsOffset)
+	// The window is reckoned anew, in segments of the peer's (as Linux has it), but takes
+	// nothing back that the SYN-ACK has said.
+	p.window = max(p.window, uint16(min(cfg.initialWindow(int(mss)), 65535)))
 	p.cookie = true
 	// Nobody knows how long the acknowledgement took, unless a timestamp tells, nor
 	// whether it was the first SYN-ACK that it is for.

@@ -228,6 +228,8 @@ func TestPassiveInput(t *testing.T) {
 		{"R 70000:70000 win 0", PassiveDrop},
 		{". 70000:70000 ack 1 win 5 <TS 51 ecr 0>", PassiveAck}, // outside of the window
 		{". 1:1 ack 1 win 5 <TS 49 ecr 0>", PassiveAck},         // PAWS
+		{". 1:1 ack 1 win 5 <TS 51 ecr -1>", PassiveAck},        // an echo of what was never sent
+		{". 1:1 ack 1 win 5 <TS 51 ecr 1>", PassiveAck},
 		{"P 1:5 win 5", PassiveDrop},
 		{". 1:1 ack 2 win 5 <TS 51 ecr 0>", PassiveReset},
 		{". 1:1 ack 0 win 5 <TS 51 ecr 0>", PassiveReset},

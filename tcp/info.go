@@ -123,6 +123,14 @@ func (c *Conn) ReadableBytes() int {
 	return n
 }
 
+// UnreadBytes is ReadableBytes as Linux's SIOCINQ counts it: none at the urgent octet.
+func (c *Conn) UnreadBytes() int {
+	if u := &c.urgent; u.state != urgentNone && !u.inline && u.at == c.rcvBuf.base {
+		return 0
+	}
+	return c.ReadableBytes()
+}
+
 // WritableBytes returns how many bytes Write would take, memory permitting.
 func (c *Conn) WritableBytes() int {
 	if c.finQueued || c.orphan || !c.state.canSend() {

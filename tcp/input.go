@@ -41,6 +41,11 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 				return
 			}
 			c.ackNow = true // it is a repetition all the same
+		} else if c.orphan && c.state == StateFinWait2 && !seg.Seq.Less(c.rcvNxt) {
+			// Nobody holds on to the connection, and the peer begins another: as Linux, the
+			// way is cleared for its next SYN.
+			c.refuseData(seg)
+			return
 		} else {
 			c.challengeACK(now) // RFC 5961, section 4.2
 			return
@@ -357,7 +362,8 @@ func (c *Conn) inputData(now clock.Time, seg *Segment) {
 	c.decideACK(now)
 }
 
-// refuseData ends the connection because of data that nobody can get, and tells the peer.
+// refuseData ends the connection because of something that nobody can get, and tells the
+// peer.
 func (c *Conn) refuseData(seg *Segment) {
 	switch {
 	case c.orphan:

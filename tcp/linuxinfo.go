@@ -96,8 +96,13 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	if c.finTaken {
 		in.BytesReceived++ // the FIN counts
 	}
+	if c.finQueued && !c.finSent && c.state.synchronized() {
+		in.NotsentBytes++ // likewise
+	}
 	if c.useTS {
-		in.AdvMSS -= 12
+		if c.state != StateSynSent && c.state != StateSynReceived {
+			in.AdvMSS -= 12
+		}
 		in.Options |= linuxTimestamps
 	}
 	if c.useSACK {
@@ -128,6 +133,13 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	in.Flags = b2u(c.rateLimited) | uint8(c.fastBits>>fastFailShift&3)<<1
 	if c.fastBits&fastSynData != 0 {
 		in.Options |= linuxSynData
+	}
+	if c.state == StateSynSent || c.state == StateClosed && c.sndUna == c.iss { // nothing was agreed upon
+		in.Options, in.WScale = b2u(c.ecn.ask && c.state == StateSynSent)*linuxECN, 0
+		in.AdvMSS, in.RcvMSS, in.RcvWnd = uint32(c.mss), minRcvMSS, in.RcvSsthresh
+		if c.tries > 0 {
+			in.SndCwnd = 1
+		}
 	}
 	t := c.chrono.at(now)
 	in.BusyTime = uint64((t[chronoBusy] + t[chronoWindow] + t[chronoBuffer]) / time.Microsecond)

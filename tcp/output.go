@@ -115,6 +115,9 @@ func (c *Conn) outputSYN(now clock.Time, b *Batch) {
 	} else {
 		r := c.ranges.at(0)
 		r.sentAt, r.flags = now, r.flags|rangeEver
+		if c.state == StateSynReceived && c.rtxAt != clock.Never && now.Before(c.rtxAt) && c.rtxAt != c.retransmitAt(now) {
+			return // the answer to a SYN that crossed ours, whose timer goes on
+		}
 		c.stats.retransmits++
 	}
 	c.rtxAt = c.retransmitAt(now)

@@ -54,7 +54,7 @@ func stream(from, to int) []byte {
 func newWire(t *testing.T) *wire {
 	t.Helper()
 	w := &wire{t: t, now: clock.Time(time.Hour), b: NewBatch(0), iss: 0xfffff000, irs: 0xffffe000}
-	w.start = w.now
+	w.start, w.c.tsOffset = w.now, wireTSOffset
 	return w
 }
 

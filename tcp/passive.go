@@ -27,6 +27,7 @@ type Passive struct {
 	invalidEvery          time.Duration
 	acked                 bool // and the ACK did not count; see SetDeferAccept
 	tsRecent, tsOffset    uint32
+	lastStamp             uint32 // of a SYN-ACK
 	sentAt, deadline      clock.Time
 	createdAt             clock.Time
 	challenge             clock.Time
@@ -66,7 +67,7 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 		useSACK:    syn.Options.SACKPermitted && !cfg.NoSACK,
 		useTS:      syn.Options.HasTS && !cfg.NoTimestamps,
 		useECN:     syn.asksECN() && cfg.ECN != ECNOff,
-		tsOffset:   tsOffset,
+		tsOffset:   tsOffset, lastStamp: uint32(int64(now)/int64(time.Millisecond)) + tsOffset,
 		retries:    retries(cfg.SynAckRetries, DefaultSynAckRetries),
 		sentAt:     now, createdAt: now,
 		invalidEvery: cfg.invalidInterval(),
@@ -95,7 +96,18 @@ func (p *Passive) OutputCookie(now clock.Time, b *Batch, form FastOption, cookie
 	b.reset()
 	h := p.header(now)
 	h.options.SetFastOpen(form, cookie)
+	p.lastStamp = h.options.TSVal
 	b.add(&h)
+}
+
+// strange reports whether a segment echoes a timestamp that no SYN-ACK had, as one of
+// another connection does (Linux since 6.14).
+func (p *Passive) strange(seg *Segment) bool {
+	if !p.useTS || !seg.Options.HasTS || seg.Options.TSEcr == 0 || p.cookie {
+		return false
+	}
+	first := uint32(int64(p.createdAt)/int64(time.Millisecond)) + p.tsOffset
+	return seg.Options.TSEcr-first > p.lastStamp-first
 }
 
 // header is that of the SYN-ACK.
@@ -138,17 +150,20 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 		p.repeats += b2u(p.repeats < 255)
 		return PassiveResend
 	}
-	if seg.Flags.Has(ACK) && seg.Ack != p.iss.Add(1) {
-		if seg.Flags.Has(RST) {
-			return PassiveDrop
-		}
+	if seg.Flags&(ACK|RST) == ACK && seg.Ack != p.iss.Add(1) {
 		return PassiveReset // whatever its number
 	}
 	next := p.irs.Add(1)
 	edge := next.Add(int(p.window))
 	paws := p.useTS && seg.Options.HasTS && !seg.Flags.Has(RST) && int32(seg.Options.TSVal-p.tsRecent) < 0
-	if paws || seg.End().Less(next) || edge.Less(seg.Seq) {
-		if seg.Flags.Has(RST) || now.Before(p.challenge) {
+	if paws || p.strange(seg) || seg.End().Less(next) || edge.Less(seg.Seq) {
+		if seg.Flags.Has(RST) {
+			return PassiveDrop
+		}
+		if seg.Len() > 0 && !seg.Flags.Has(SYN) {
+			return PassiveAck // data makes no loop of ACKs
+		}
+		if now.Before(p.challenge) {
 			return PassiveDrop
 		}
 		p.challenge = now.Add(p.invalidEvery)
@@ -244,7 +259,7 @@ func (c *Conn) begin(now clock.Time, cfg *Config, p *Passive, state State) {
 	c.retransHint, c.highSeq, c.rack.next, c.usage.end = c.sndUna, c.sndUna, c.sndUna, c.sndUna
 	c.tsOffset = p.tsOffset
 	c.useTS, c.useSACK, c.ecn.on = p.useTS, p.useSACK, p.useECN
-	c.rw.ssthresh = cfg.initialWindow(c.receiveMSS())
+	c.rw.ssthresh = max(cfg.initialWindow(c.receiveMSS()), int(p.window))
 	o := Options{MSS: p.peerMSS, SACKPermitted: p.useSACK, HasTS: p.useTS, TSVal: p.tsRecent, HasWScale: p.useScale, WScale: p.sndScale}
 	c.initReceive(now, p.irs, &o)
 	c.sndWnd = int(p.peerWindow)

@@ -130,7 +130,9 @@ func (c *Conn) transmitAgain(now clock.Time, b *Batch, r *sentRange) {
 	r.tries += b2u(r.tries < 255)
 	r.inFlight = uint32((c.inFlight() + int(r.segs)) * c.payloadMSS())
 	c.stats.retransmits += uint32(r.segs)
-	c.stats.bytesRetrans += uint64(c.dataLen(r))
+	if !c.finSent || r.end != c.sndNxt || r.len() > 1 { // a FIN alone is no byte
+		c.stats.bytesRetrans += uint64(c.dataLen(r))
+	}
 	c.lastSent = now
 	c.rackRepeated(now, r)
 	c.emitRange(now, b, r)
