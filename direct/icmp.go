@@ -49,8 +49,12 @@ func errorOf(m *icmp.Message, quoted int) (e icmpError, ok bool) {
 		return icmpError{}, false
 	}
 	switch m.Code {
-	case icmp.CodeNetUnreachable, icmp.CodeNetUnknown, icmp.CodeNetProhibited, icmp.CodeNetTOS:
+	case icmp.CodeNetUnreachable, icmp.CodeNetTOS:
 		return icmpError{errno: syscall.ENETUNREACH}, true
+	case icmp.CodeNetUnknown, icmp.CodeNetProhibited:
+		return icmpError{errno: syscall.ENETUNREACH, hard: true}, true
+	case icmp.CodeHostUnreachable, icmp.CodeHostTOS, icmp.CodeSourceRouteFailed:
+		return icmpError{errno: syscall.EHOSTUNREACH}, true
 	case icmp.CodeProtocolUnreachable:
 		return icmpError{errno: syscall.ENOPROTOOPT, hard: true}, true
 	case icmp.CodePortUnreachable:
@@ -62,7 +66,7 @@ func errorOf(m *icmp.Message, quoted int) (e icmpError, ok bool) {
 		}
 		return icmpError{errno: syscall.EMSGSIZE, mtu: mtu}, true
 	}
-	return icmpError{errno: syscall.EHOSTUNREACH}, true
+	return icmpError{errno: syscall.EHOSTUNREACH, hard: true}, true
 }
 
 // plateau returns the next lower common MTU, for routers that don't tell theirs

@@ -262,6 +262,10 @@ func TestPathMTU(t *testing.T) {
 			t.Fatalf("%d packets and %d fragments before the message", len(whole), n)
 		}
 		p.icmpAbout(whole[0], icmp.Message{Type: icmp.TypeUnreachable, Code: icmp.CodeFragmentationNeeded, Rest: 600})
+		synctest.Wait()
+		if _, err := c.Write(nil); !errors.Is(err, syscall.EMSGSIZE) { // the one datagram is lost
+			t.Errorf("%v after the message", err)
+		}
 		if whole, n := packets(); len(whole) != 0 || n != 3 {
 			t.Errorf("%d packets and %d fragments after the message, want 3 fragments", len(whole), n)
 		}

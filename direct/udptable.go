@@ -175,7 +175,7 @@ func (t *udpTable) icmpError(now clock.Time, local, remote netip.AddrPort, e icm
 	}
 	if e.mtu > 0 {
 		t.st.notePathMTU(now, remote.Addr(), e.mtu)
-		return true
+		e.hard = true // the datagram is lost; only its sender can make it smaller
 	}
 	// Soft errors may pass, and an unconnected socket could not say which of its
 	// datagrams is meant (RFC 1122, section 4.1.3.3; Linux does the same).

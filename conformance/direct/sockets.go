@@ -342,7 +342,9 @@ func (s *sockets) recvDatagram(f *file, buf []byte, flags int, r *player.Receive
 	var err error
 	if flags&msgPeek != 0 {
 		n, err = f.socket.Peek(buf)
-		whole = n
+		if whole = n; err == nil && n == len(buf) {
+			whole, _, _ = f.socket.Pending()
+		}
 	} else {
 		n, whole, from, err = f.socket.ReadFrom(buf)
 	}
