@@ -268,7 +268,7 @@ func (s *Stack) listenTCP(network string, b netapi.Bind) (*TCPListener, error) {
 	if !b.Addr.Addr().IsUnspecified() && !s.isLocal(b.Addr.Addr()) {
 		return nil, netapi.Syscall(netapi.CallBind, syscall.EADDRNOTAVAIL)
 	}
-	l := s.newListener(network, b.Addr, listenBacklog, defaultOptions())
+	l := s.newListener(network, b.Addr, listenBacklog, s.defaultOptions())
 	l.opt.reuseAddr, l.net = true, true
 	if errno := s.listeners.add(l, uint32(s.random()), nil); errno != 0 {
 		return nil, netapi.Syscall(netapi.CallBind, errno)

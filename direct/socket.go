@@ -55,7 +55,7 @@ func (s *Stack) Socket(network string) (*Socket, error) {
 	case s.ending.Load():
 		return nil, errClosed
 	}
-	return &Socket{st: s, stream: n.TCP, opt: defaultOptions()}, nil
+	return &Socket{st: s, stream: n.TCP, opt: s.defaultOptions()}, nil
 }
 
 // enter locks the socket; its result fails after Close.

@@ -95,7 +95,7 @@ func (k *Socket) GetSockopt(level, name int, value []byte) (int, error) {
 		if errno != 0 {
 			return 0, errno
 		}
-		return copy(value, v), nil
+		return copyOption(level, name, value, v), nil
 	}
 	return n, errnoIn(err)
 }

@@ -57,7 +57,7 @@ func (c *TCPConn) GetSockopt(level, name int, value []byte) (int, error) {
 	if errno != 0 {
 		return 0, c.endpoint().SetOption(netapi.Syscall(callGetsockopt, errno))
 	}
-	return copy(value, v), nil
+	return copyOption(level, name, value, v), nil
 }
 
 const callGetsockopt = "getsockopt"
@@ -69,6 +69,8 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 		switch name {
 		case linuxopt.SO_LINGER:
 			return lingerValue(c.options().linger), 0
+		case linuxopt.SO_MAX_PACING_RATE:
+			return c.options().paceValue(), 0
 		case linuxopt.SO_ERROR:
 			errno := c.takeError()
 			if soft := c.tc.Soft(errno == 0); errno == 0 && soft != nil {
@@ -99,6 +101,10 @@ func (c *TCPConn) getsockopt(level, name int) ([]byte, syscall.Errno) {
 			return linuxopt.Int(c.tc.WindowClamp()), 0
 		case linuxopt.TCP_FASTOPEN_KEY:
 			return c.st.fastKeysValue(c.options()), 0
+		case linuxopt.TCP_RTO_MIN_US:
+			return linuxopt.Int(int(c.tc.MinRTO().Microseconds())), 0
+		case linuxopt.TCP_RTO_MAX_MS:
+			return linuxopt.Int(int(c.tc.MaxRTO().Milliseconds())), 0
 		}
 	case linuxopt.IPPROTO_IP:
 		if name == linuxopt.IP_MTU {
@@ -157,6 +163,8 @@ func (c *TCPConn) applySocket(now clock.Time, name int) {
 		c.tc.SetBuffers(c.options().sendBuffer, 0)
 	case linuxopt.SO_RCVBUF:
 		c.tc.SetBuffers(0, c.options().recvBuffer)
+	case linuxopt.SO_MAX_PACING_RATE:
+		c.tc.SetMaxPacingRate(c.options().pace())
 	}
 }
 
@@ -179,6 +187,12 @@ func (c *TCPConn) applyTCP(now clock.Time, name int, value []byte) {
 		c.tc.SetUserTimeout(o.userTimeout)
 	case linuxopt.TCP_NOTSENT_LOWAT:
 		c.tc.SetNotSentLowat(max(o.notSentLowat, 0))
+	case linuxopt.TCP_RTO_MIN_US:
+		c.tc.SetMinRTO(time.Duration(o.minRTO) * time.Microsecond)
+	case linuxopt.TCP_RTO_MAX_MS:
+		c.tc.SetMaxRTO(time.Duration(o.maxRTO) * time.Millisecond)
+	case linuxopt.TCP_DELACK_MAX_US:
+		c.tc.SetMaxDelayedACK(time.Duration(o.maxAckDelay) * time.Microsecond)
 	case linuxopt.TCP_QUICKACK:
 		v := linuxopt.GetInt(value)
 		if waits := c.tc.SetQuickAck(now, v != 0); waits && v&1 == 0 { // as Linux: this once only
@@ -226,7 +240,7 @@ func (l *TCPListener) GetSockopt(level, name int, value []byte) (int, error) {
 	if errno != 0 {
 		return 0, l.ep.SetOption(netapi.Syscall(callGetsockopt, errno))
 	}
-	return copy(value, v), nil
+	return copyOption(level, name, value, v), nil
 }
 
 // value returns an option's value of a socket without a connection.
@@ -234,6 +248,8 @@ func (o *tcpOptions) value(level, name int, listening bool) ([]byte, syscall.Err
 	switch {
 	case level == linuxopt.SOL_SOCKET && name == linuxopt.SO_LINGER:
 		return lingerValue(o.linger), 0
+	case level == linuxopt.SOL_SOCKET && name == linuxopt.SO_MAX_PACING_RATE:
+		return o.paceValue(), 0
 	case level == linuxopt.SOL_SOCKET && name == linuxopt.SO_ERROR:
 		return linuxopt.Int(0), 0
 	case level == linuxopt.SOL_SOCKET && name == linuxopt.SO_ACCEPTCONN:

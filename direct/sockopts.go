@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"encoding/binary"
 	"math"
 	"strings"
 	"syscall"
@@ -21,6 +22,10 @@ const (
 	minWindowClamp = 2304 / 2 // half of the least receive buffer
 	finTimeoutMax  = 120      // seconds
 	finTimeout     = 60
+	minRTOLeast    = 8000    // µs; Linux: two ticks, at the 250 a second that are most usual
+	minRTOMost     = 200_000 // as of TCP_DELACK_MAX_US
+	maxRTOLeast    = 1000    // ms
+	maxRTOMost     = 120_000
 	minSendBuffer  = 4608
 	minRecvBuffer  = 2304
 	maxSockBuffer  = tcp.MaxBuffer
@@ -33,8 +38,7 @@ const (
 func deferredOption(level, name int) bool {
 	type id struct{ level, name int }
 	switch (id{level, name}) {
-	case id{linuxopt.SOL_SOCKET, linuxopt.SO_MAX_PACING_RATE},
-		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMP},
+	case id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMP},
 		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMPNS},
 		id{linuxopt.SOL_SOCKET, linuxopt.SO_TIMESTAMPING},
 		id{linuxopt.SOL_SOCKET, linuxopt.SO_ZEROCOPY},
@@ -49,10 +53,7 @@ func deferredOption(level, name int) bool {
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_SAVED_SYN},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_ULP},
 		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_ZEROCOPY_RECEIVE},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_TX_DELAY},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_RTO_MAX_MS},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_RTO_MIN_US},
-		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_DELACK_MAX_US}:
+		id{linuxopt.IPPROTO_TCP, linuxopt.TCP_TX_DELAY}:
 		return true
 	}
 	return false
@@ -88,6 +89,10 @@ type tcpOptions struct {
 	deferAccept          int // SYN-ACK timeouts
 	windowClamp          int
 	notSentLowat         int // 0: unbounded
+	minRTO, maxAckDelay  int // µs; 0: the default
+	maxRTO               int // ms
+	paced                bool
+	maxPace              uint64 // bytes per second, if paced
 	congestion           string
 	sendBuffer           int // bytes; 0: the default
 	recvBuffer           int
@@ -178,8 +183,18 @@ func unknownOption(level, name int) syscall.Errno {
 	return syscall.ENOPROTOOPT
 }
 
-func defaultOptions() tcpOptions {
-	return tcpOptions{linger: -1, keepAlive: tcp.KeepAlive{Idle: 2 * time.Hour, Interval: 75 * time.Second, Count: 9}}
+// defaultOptions are those of a new socket.
+func (s *Stack) defaultOptions() tcpOptions {
+	o := tcpOptions{linger: -1, keepAlive: tcp.KeepAlive{Idle: 2 * time.Hour, Interval: 75 * time.Second, Count: 9}}
+	o.begin(s.tcp.Load())
+	return o
+}
+
+// begin takes over what of the stack's settings a socket shows as its own.
+func (o *tcpOptions) begin(cfg *tcp.Config) {
+	o.minRTO, o.maxAckDelay = int(cfg.MinRTO.Microseconds()), int(cfg.MaxDelayedACK.Microseconds())
+	o.maxRTO = int(cfg.MaxRTO.Milliseconds())
+	o.maxPace, o.paced = uint64(cfg.MaxPacingRate), cfg.MaxPacingRate > 0
 }
 
 // netOptions are the defaults of package net's connections.
@@ -249,6 +264,12 @@ func (o *tcpOptions) setSocket(name, v int, value []byte) syscall.Errno {
 			v = math.MaxInt32
 		}
 		o.recvLowat = v
+	case linuxopt.SO_MAX_PACING_RATE:
+		o.maxPace, o.paced = uint64(uint32(v)), v != -1
+		if len(value) >= 8 {
+			o.maxPace = binary.LittleEndian.Uint64(value)
+			o.paced = o.maxPace != math.MaxUint64
+		}
 	case linuxopt.SO_LINGER:
 		if len(value) < 8 {
 			return syscall.EINVAL
@@ -321,6 +342,18 @@ func (o *tcpOptions) setTCP(name, v int, state tcp.State) syscall.Errno {
 		}
 	case linuxopt.TCP_NOTSENT_LOWAT:
 		o.notSentLowat = v // unsigned: negative is unbounded
+	case linuxopt.TCP_RTO_MIN_US:
+		if ok = within(minRTOLeast, minRTOMost); ok {
+			o.minRTO = v
+		}
+	case linuxopt.TCP_DELACK_MAX_US:
+		if ok = within(minRTOLeast, minRTOMost); ok {
+			o.maxAckDelay = v
+		}
+	case linuxopt.TCP_RTO_MAX_MS:
+		if ok = within(maxRTOLeast, maxRTOMost); ok {
+			o.maxRTO = v
+		}
 	case linuxopt.TCP_INQ:
 		if ok = within(0, 1); ok {
 			o.inq = v == 1
@@ -416,6 +449,12 @@ func (o *tcpOptions) getTCP(name int) (int, syscall.Errno) {
 		return int(o.userTimeout / time.Millisecond), 0
 	case linuxopt.TCP_NOTSENT_LOWAT:
 		return o.notSentLowat, 0
+	case linuxopt.TCP_RTO_MIN_US:
+		return or(o.minRTO, minRTOMost), 0
+	case linuxopt.TCP_DELACK_MAX_US:
+		return or(o.maxAckDelay, minRTOMost), 0
+	case linuxopt.TCP_RTO_MAX_MS:
+		return or(o.maxRTO, maxRTOMost), 0
 	case linuxopt.TCP_INQ:
 		return toInt(o.inq), 0
 	case linuxopt.TCP_QUICKACK:
@@ -451,6 +490,18 @@ func (o *tcpOptions) config(cfg *tcp.Config) {
 	}
 	cfg.SendBuffer, cfg.ReceiveBuffer = or(o.sendBuffer, cfg.SendBuffer), or(o.recvBuffer, cfg.ReceiveBuffer)
 	cfg.WindowClamp = or(o.windowClamp, cfg.WindowClamp)
+	if o.minRTO > 0 {
+		cfg.MinRTO = time.Duration(o.minRTO) * time.Microsecond
+	}
+	if o.maxRTO > 0 {
+		cfg.MaxRTO = time.Duration(o.maxRTO) * time.Millisecond
+	}
+	if o.maxAckDelay > 0 {
+		cfg.MaxDelayedACK = time.Duration(o.maxAckDelay) * time.Microsecond
+	}
+	if o.paced {
+		cfg.MaxPacingRate = o.pace()
+	}
 	if o.congestion != "" {
 		if cc, errno := controllerFor(o.congestion); errno == 0 {
 			cfg.Controller = cc
@@ -465,6 +516,32 @@ func (o *tcpOptions) start(c *tcp.Conn) {
 	c.SetDataFollows(o.deferAccept > 0 || o.delayAcks)
 	c.SetFinWait(time.Duration(o.linger2) * time.Second)
 	c.SetNotSentLowat(max(o.notSentLowat, 0))
+}
+
+// pace is the bound of the pacing rate; 0 for none.
+func (o *tcpOptions) pace() int64 {
+	if !o.paced {
+		return 0
+	}
+	return int64(min(o.maxPace, math.MaxInt64))
+}
+
+// paceValue is SO_MAX_PACING_RATE, of eight bytes; see copyOption.
+func (o *tcpOptions) paceValue() []byte {
+	rate := o.maxPace
+	if !o.paced {
+		rate = math.MaxUint64
+	}
+	return binary.LittleEndian.AppendUint64(nil, rate)
+}
+
+// copyOption copies an option's value. Who asks for four bytes of a rate gets it as if it
+// were the largest of those if it is more.
+func copyOption(level, name int, value, v []byte) int {
+	if level == linuxopt.SOL_SOCKET && name == linuxopt.SO_MAX_PACING_RATE && len(value) < len(v) {
+		v = linuxopt.Int(int(min(binary.LittleEndian.Uint64(v), math.MaxUint32)))
+	}
+	return copy(value, v)
 }
 
 // secondsToTimeouts is how many retransmissions, a second after the SYN-ACK and then

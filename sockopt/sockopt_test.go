@@ -136,6 +136,11 @@ func TestOptions(t *testing.T) {
 		{"TCP_WINDOW_CLAMP", tcpLevel, linuxopt.TCP_WINDOW_CLAMP, []int{1, 2000, 65535, 0, -1}, "cl", false, false},
 		{"TCP_USER_TIMEOUT", tcpLevel, linuxopt.TCP_USER_TIMEOUT, []int{0, 1, 12345, -1}, "cl", false, true},
 		{"TCP_NOTSENT_LOWAT", tcpLevel, linuxopt.TCP_NOTSENT_LOWAT, []int{0, 1, 16384, -1}, "cl", false, true},
+		// Linux counts these in ticks, of 4 ms, where there are 250 in a second.
+		{"TCP_RTO_MIN_US", tcpLevel, linuxopt.TCP_RTO_MIN_US, []int{0, 1000, 8000, 20000, 200000, 300000, -1}, "cl", false, true},
+		{"TCP_DELACK_MAX_US", tcpLevel, linuxopt.TCP_DELACK_MAX_US, []int{0, 1000, 8000, 20000, 200000, 300000, -1}, "cl", false, true},
+		{"TCP_RTO_MAX_MS", tcpLevel, linuxopt.TCP_RTO_MAX_MS, []int{0, 999, 1000, 5556, 120000, 120001, -1}, "cl", false, true},
+		{"SO_MAX_PACING_RATE", sockLevel, linuxopt.SO_MAX_PACING_RATE, []int{1 << 20, 1<<31 - 1, -2, -1}, "cl", false, true},
 		{"TCP_INQ", tcpLevel, linuxopt.TCP_INQ, []int{1, 0, 2, -1}, "cl", false, true},
 		{"TCP_QUICKACK", tcpLevel, linuxopt.TCP_QUICKACK, []int{0, 1, 2}, "c", false, true},
 		{"unknown", tcpLevel, 999, []int{1}, "clu", false, true},
@@ -233,6 +238,20 @@ func TestTyped(t *testing.T) {
 			try("fin wait", sockopt.SetFinWait(c, 30*time.Second))
 			d, err = sockopt.FinWait(c)
 			check("fin wait", d, 30*time.Second, err)
+			try("least timeout", sockopt.SetMinRTO(c, 20*time.Millisecond))
+			d, err = sockopt.MinRTO(c)
+			check("least timeout", d, 20*time.Millisecond, err)
+			try("largest timeout", sockopt.SetMaxRTO(c, 2*time.Second))
+			d, err = sockopt.MaxRTO(c)
+			check("largest timeout", d, 2*time.Second, err)
+			try("delay of ACKs", sockopt.SetMaxDelayedACK(c, 40*time.Millisecond))
+			d, err = sockopt.MaxDelayedACK(c)
+			check("delay of ACKs", d, 40*time.Millisecond, err)
+			for _, rate := range []uint64{1e6, 1 << 40, sockopt.Unpaced} {
+				try("pacing rate", sockopt.SetMaxPacingRate(c, rate))
+				r, err := sockopt.MaxPacingRate(c)
+				check("pacing rate", r, rate, err)
+			}
 			keys := [][16]byte{{1, 2}, {3}}
 			try("Fast Open", sockopt.SetFastOpen(s.listener, 9))
 			n, err = sockopt.FastOpen(s.listener)

@@ -2,6 +2,8 @@ package sockopt
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math"
 	"syscall"
 	"time"
 
@@ -176,6 +178,71 @@ func SetNotSentLowat(conn any, n int) error {
 // NotSentLowat returns the bound.
 func NotSentLowat(conn any) (int, error) {
 	return Int(conn, linuxopt.IPPROTO_TCP, linuxopt.TCP_NOTSENT_LOWAT)
+}
+
+// SetMinRTO sets the least that the retransmission timeout is above the round trip, from 8
+// to 200 ms (TCP_RTO_MIN_US; Linux since 6.15 has it, in ticks of the kernel's timer). Within
+// a data centre 200 ms, the default, are a thousand round trips.
+func SetMinRTO(conn any, d time.Duration) error {
+	return setDuration(conn, linuxopt.TCP_RTO_MIN_US, d, time.Microsecond)
+}
+
+// MinRTO returns it.
+func MinRTO(conn any) (time.Duration, error) {
+	return duration(conn, linuxopt.TCP_RTO_MIN_US, time.Microsecond)
+}
+
+// SetMaxRTO sets the largest retransmission timeout, from 1 to 120 s (TCP_RTO_MAX_MS; Linux
+// since 6.15).
+func SetMaxRTO(conn any, d time.Duration) error {
+	return setDuration(conn, linuxopt.TCP_RTO_MAX_MS, d, time.Millisecond)
+}
+
+// MaxRTO returns it.
+func MaxRTO(conn any) (time.Duration, error) {
+	return duration(conn, linuxopt.TCP_RTO_MAX_MS, time.Millisecond)
+}
+
+// SetMaxDelayedACK sets for how long an acknowledgement waits at most, from 8 to 200 ms
+// (TCP_DELACK_MAX_US; Linux since 6.15, in ticks). The peer's least retransmission timeout
+// should be longer.
+func SetMaxDelayedACK(conn any, d time.Duration) error {
+	return setDuration(conn, linuxopt.TCP_DELACK_MAX_US, d, time.Microsecond)
+}
+
+// MaxDelayedACK returns it.
+func MaxDelayedACK(conn any) (time.Duration, error) {
+	return duration(conn, linuxopt.TCP_DELACK_MAX_US, time.Microsecond)
+}
+
+// Unpaced is the pacing rate that bounds nothing.
+const Unpaced = math.MaxUint64
+
+// SetMaxPacingRate bounds how fast data leaves, in bytes per second; [Unpaced] takes the
+// bound off (SO_MAX_PACING_RATE). The first ten segments of a connection do not wait.
+func SetMaxPacingRate(conn any, rate uint64) error {
+	s, err := Of(conn)
+	if err != nil {
+		return err
+	}
+	return s.SetSockopt(linuxopt.SOL_SOCKET, linuxopt.SO_MAX_PACING_RATE, binary.LittleEndian.AppendUint64(nil, rate))
+}
+
+// MaxPacingRate returns the bound.
+func MaxPacingRate(conn any) (uint64, error) {
+	s, err := Of(conn)
+	if err != nil {
+		return 0, err
+	}
+	var b [8]byte
+	n, err := s.GetSockopt(linuxopt.SOL_SOCKET, linuxopt.SO_MAX_PACING_RATE, b[:])
+	if err == nil && n < len(b) { // a system with words of 32 bits
+		if r := binary.LittleEndian.Uint32(b[:]); r != math.MaxUint32 {
+			return uint64(r), nil
+		}
+		return Unpaced, nil
+	}
+	return binary.LittleEndian.Uint64(b[:]), err
 }
 
 // SetFastOpen allows so many connections of a listener to be there before their handshake

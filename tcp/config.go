@@ -164,6 +164,11 @@ type Config struct {
 	// data that are not acceptable (RFC 5961, section 7): 0 means
 	// DefaultInvalidInterval, negative no limit.
 	InvalidInterval time.Duration
+	// MinRTO and MaxRTO bound the retransmission timeout beyond the round trip, MaxDelayedACK
+	// the delay of ACKs, and MaxPacingRate how many bytes leave in a second; 0 stands for 200
+	// ms, 120 s, 200 ms and no bound. See [Conn.SetMinRTO] and its neighbours.
+	MinRTO, MaxRTO, MaxDelayedACK time.Duration
+	MaxPacingRate                 int64
 	// NoDSACK has SACK blocks tell of nothing that came twice (RFC 2883).
 	NoDSACK bool
 	// SACKDelay is how long the ACK of segments behind a gap waits for more of them at
@@ -321,11 +326,11 @@ func (cfg *Config) initialWindow(mss int) int {
 }
 
 // giveUpAfter returns how long limit doublings of the first timeout take.
-func giveUpAfter(limit int, rto time.Duration) time.Duration {
+func giveUpAfter(limit int, rto, most time.Duration) time.Duration {
 	total := time.Duration(0)
 	for range limit + 1 {
 		total += rto
-		rto = min(2*rto, maxRTO)
+		rto = min(2*rto, most)
 	}
 	return total
 }

@@ -198,6 +198,7 @@ func (c *Conn) init(cfg *Config, state State) {
 	c.invalidEvery = cfg.invalidInterval()
 	c.keepTimeWait = cfg.KeepTimeWait
 	c.tuning.noDSACK, c.tuning.sackDelay = cfg.NoDSACK, cfg.sackDelaySetting()
+	c.limit(cfg)
 	c.urgent = urgent{inline: cfg.UrgentInline, standard: cfg.StdUrgent}
 	c.rtxAt = clock.Never
 	c.probeAt = clock.Never

@@ -126,7 +126,7 @@ func (c *Conn) delAck() time.Duration {
 		}
 		ato = min(ato, limit)
 	}
-	return min(ato, delAckMax)
+	return min(ato, c.delAckMost())
 }
 
 // ackRead reports whether an ACK that waits leaves now that the application has read.

@@ -287,7 +287,7 @@ func (c *Conn) repeatSYNACK(now clock.Time) {
 	c.tries++
 	c.synOwed, f.synAck.resent = true, true
 	c.stats.retransmits++
-	c.rtxAt = now.Add(min(initialRTO<<c.tries, maxRTO))
+	c.rtxAt = now.Add(min(initialRTO<<c.tries, c.rtt.longest()))
 }
 
 // completeFast ends the handshake with the segment that acknowledges the SYN-ACK.

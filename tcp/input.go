@@ -51,9 +51,7 @@ func (c *Conn) Input(now clock.Time, seg *Segment) {
 			return
 		}
 	}
-	if !seg.Flags.Has(ACK) {
-		return
-	}
+	// It has an ACK: the fifth check of RFC 9293, section 3.10.7.4, was the first here.
 	if c.state == StateSynReceived {
 		if !c.iss.Less(seg.Ack) || c.sndNxt.Less(seg.Ack) {
 			c.reply, c.replyOwed = Reply{Seq: seg.Ack, Flags: RST}, true

@@ -127,6 +127,9 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 			in.SndSsthresh = uint32(max(t/mss, 1))
 		}
 		in.PacingRate = c.linuxPacingRate()
+		if most := c.tuning.maxPace; most > 0 {
+			in.MaxPacingRate = uint64(most)
+		}
 	}
 	in.Unacked, in.Sacked, in.Lost, in.Retrans = uint32(c.packetsOut), uint32(c.sackedOut), uint32(c.lostOut), uint32(c.retransOut)
 	in.DeliveryRate = c.rateShown
@@ -166,7 +169,16 @@ func since(now, t clock.Time) uint32 {
 // linuxPacingRate is the controller's pacing rate, or what Linux would use for
 // sizing its bursts: the window in a round-trip time, twice in early slow start, and
 // else a fifth more.
+// The application's bound holds for either.
 func (c *Conn) linuxPacingRate() uint64 {
+	rate := c.ownPacingRate()
+	if most := uint64(c.tuning.maxPace); most > 0 {
+		rate = min(rate, most)
+	}
+	return rate
+}
+
+func (c *Conn) ownPacingRate() uint64 {
 	if rate := c.cc.PacingRate(); rate > 0 {
 		return uint64(rate)
 	}

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"math"
 	"time"
 
 	"github.com/netduet/netduet/clock"
@@ -11,11 +12,13 @@ import (
 type tuning struct {
 	noDSACK      bool // see Config.NoDSACK
 	cork, more   bool
-	dataFollows  bool          // the ACK of the SYN-ACK waits for data
-	noSpace      bool          // the last Write found the send buffer full
-	sackDelay    uint16        // see sackDelaySetting
-	finWait      time.Duration // in FIN-WAIT-2 without a reader; 0: finWait2Limit, negative: none
-	notSentLowat int           // unsent bytes from which on Write takes nothing; 0: no bound
+	dataFollows  bool   // the ACK of the SYN-ACK waits for data
+	noSpace      bool   // the last Write found the send buffer full
+	ackDelay     uint8  // see SetMaxDelayedACK
+	sackDelay    uint16 // see sackDelaySetting
+	finWait      int32  // milliseconds in FIN-WAIT-2 without a reader; 0: finWait2Limit, negative: none
+	notSentLowat int32  // unsent bytes from which on Write takes nothing; 0: no bound
+	maxPace      int64  // see SetMaxPacingRate
 }
 
 // SetCork holds segments that are not full back until cork is taken off, for 200 ms
@@ -49,8 +52,11 @@ func (c *Conn) SetSynRetries(n int) {
 }
 
 // SetFinWait sets how long FIN-WAIT-2 may last once the application has closed the
-// connection (TCP_LINGER2): 0 means 60 s; negative resets the connection at once.
-func (c *Conn) SetFinWait(d time.Duration) { c.tuning.finWait = d }
+// connection (TCP_LINGER2), to a millisecond: 0 means 60 s; negative resets the connection
+// at once.
+func (c *Conn) SetFinWait(d time.Duration) {
+	c.tuning.finWait = int32(max(min(d.Milliseconds(), math.MaxInt32), -1))
+}
 
 // armFinWait bounds FIN-WAIT-2 when nobody can read any more.
 func (c *Conn) armFinWait(now clock.Time) {
@@ -60,14 +66,14 @@ func (c *Conn) armFinWait(now clock.Time) {
 	case d == 0:
 		c.finAt = now.Add(finWait2Limit)
 	default:
-		c.finAt = now.Add(d)
+		c.finAt = now.Add(time.Duration(d) * time.Millisecond)
 	}
 }
 
 // SetNotSentLowat has Write take nothing while n bytes or more were never sent; 0
 // removes the bound (TCP_NOTSENT_LOWAT).
 func (c *Conn) SetNotSentLowat(n int) {
-	c.tuning.notSentLowat = max(n, 0)
+	c.tuning.notSentLowat = int32(max(min(n, math.MaxInt32), 0))
 	c.events |= EventWritable
 }
 
@@ -89,7 +95,7 @@ func (c *Conn) writeRoom() int {
 		return 0
 	}
 	room := c.sndBuf.room()
-	if lowat := c.tuning.notSentLowat; lowat > 0 {
+	if lowat := int(c.tuning.notSentLowat); lowat > 0 {
 		unsent := c.unsent()
 		if unsent >= lowat {
 			return 0
@@ -157,7 +163,7 @@ func (c *Conn) Unwritable() bool {
 	if c.finQueued || c.orphan || !c.state.canSend() {
 		return false // writing fails at once
 	}
-	lowat := c.tuning.notSentLowat
+	lowat := int(c.tuning.notSentLowat)
 	return c.sndBuf.room() < c.sndBuf.len/2 || lowat > 0 && 2*c.unsent() >= lowat
 }
 

@@ -174,7 +174,7 @@ func (c *Conn) retransmitAfter(now clock.Time) clock.Time {
 // sendNew is outputNew; it returns how many segments left, and whether the
 // congestion window is in the way of more.
 func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
-	rate := c.cc.PacingRate()
+	rate := c.pacingRate()
 	if c.mtu.on && c.unsent() > 0 && c.ranges.count < maxRanges {
 		var wait bool
 		if sent, wait = c.probeMTU(now, b); wait {

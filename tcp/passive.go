@@ -68,8 +68,8 @@ func (p *Passive) Init(now clock.Time, cfg *Config, syn *Segment, iss Seq, tsOff
 		useTS:      syn.Options.HasTS && !cfg.NoTimestamps,
 		useECN:     syn.asksECN() && cfg.ECN != ECNOff,
 		tsOffset:   tsOffset, lastStamp: uint32(int64(now)/int64(time.Millisecond)) + tsOffset,
-		retries:    retries(cfg.SynAckRetries, DefaultSynAckRetries),
-		sentAt:     now, createdAt: now,
+		retries: retries(cfg.SynAckRetries, DefaultSynAckRetries),
+		sentAt:  now, createdAt: now,
 		invalidEvery: cfg.invalidInterval(),
 		deadline:     now.Add(initialRTO),
 	}

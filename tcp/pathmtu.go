@@ -183,7 +183,7 @@ func (c *Conn) probeMTU(now clock.Time, b *Batch) (sent int, wait bool) {
 	m.size, m.start, m.end = size, r.seq, r.end
 	c.snapshot(now, &r)
 	c.sndNxt = r.end
-	c.pace.sent(n, c.cc.PacingRate())
+	c.pace.sent(n, c.pacingRate())
 	first := c.packetsOut == 0
 	c.ranges.push(r)
 	c.packetsOut++

@@ -23,7 +23,7 @@ func (c *Conn) outputRepeats(now clock.Time, b *Batch) {
 // window goes. It reports whether it is done for now: not if the batch is full or the
 // pacer holds it up.
 func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) bool {
-	rate := c.cc.PacingRate()
+	rate := c.pacingRate()
 	for c.lostOut > c.retransOut {
 		if b.full() {
 			return false

@@ -24,17 +24,16 @@ type rttEstimator struct {
 	latest time.Duration
 	min    time.Duration // least sample of the connection; 0 before the first
 	rto    time.Duration // without backoff
-	floor  time.Duration // of rttvar; 0 means minRTOVar
+	// What the application sets, or 0: the floor of rttvar in microseconds, and the largest
+	// timeout in milliseconds.
+	floor, ceiling uint32
 }
 
 // sample takes a round-trip time, and the one that is least delayed, which counts for
 // the minimum. una and next are SND.UNA and SND.NXT.
 func (e *rttEstimator) sample(rtt, least time.Duration, una, next Seq) {
 	rtt, least = max(rtt, time.Microsecond), max(least, time.Microsecond)
-	floor := e.floor
-	if floor == 0 {
-		floor = minRTOVar
-	}
+	floor := e.least()
 	e.latest = least
 	if e.min == 0 || least < e.min {
 		e.min = least
@@ -66,7 +65,23 @@ func (e *rttEstimator) sample(rtt, least time.Duration, una, next Seq) {
 			e.round, e.most = next, floor
 		}
 	}
-	e.rto = min(e.srtt+e.rttvar, maxRTO)
+	e.rto = min(e.srtt+e.rttvar, e.longest())
+}
+
+// least is the floor of rttvar.
+func (e *rttEstimator) least() time.Duration {
+	if e.floor == 0 {
+		return minRTOVar
+	}
+	return time.Duration(e.floor) * time.Microsecond
+}
+
+// longest is the largest timeout.
+func (e *rttEstimator) longest() time.Duration {
+	if e.ceiling == 0 {
+		return maxRTO
+	}
+	return time.Duration(e.ceiling) * time.Millisecond
 }
 
 // timeout returns the timeout after backoff doublings (rule 5.5).
@@ -75,8 +90,9 @@ func (e *rttEstimator) timeout(backoff uint8) time.Duration {
 	if rto == 0 {
 		rto = initialRTO
 	}
-	for ; backoff > 0 && rto < maxRTO; backoff-- {
+	most := e.longest()
+	for ; backoff > 0 && rto < most; backoff-- {
 		rto *= 2
 	}
-	return min(rto, maxRTO)
+	return min(rto, most)
 }

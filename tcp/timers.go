@@ -236,16 +236,16 @@ func (c *Conn) overdue(now clock.Time) bool {
 		return int64(now.Sub(c.stalledSince)) >= c.userTimeout
 	}
 	if c.state == StateSynSent || c.state == StateSynReceived {
-		return now.Sub(c.stalledSince) >= giveUpAfter(int(c.synRetries), initialRTO)
+		return now.Sub(c.stalledSince) >= giveUpAfter(int(c.synRetries), initialRTO, c.rtt.longest())
 	}
-	if c.sndWnd == 0 && now.Sub(c.lastRecv) < 2*maxRTO && !c.orphan {
+	if c.sndWnd == 0 && now.Sub(c.lastRecv) < 2*c.rtt.longest() && !c.orphan {
 		return false // the peer is there and has closed its window over what we sent
 	}
 	limit := c.retries
 	if c.orphan {
 		limit = c.orphanRetries
 	}
-	return now.Sub(c.stalledSince) >= giveUpAfter(int(limit), minRTOVar)
+	return now.Sub(c.stalledSince) >= giveUpAfter(int(limit), minRTOVar, c.rtt.longest())
 }
 
 // timeoutError is what the application sees: what ICMP reported, if it did.
@@ -274,7 +274,7 @@ func (c *Conn) probeTimeout(now clock.Time) {
 	limit := c.retries
 	if c.orphan {
 		limit = c.orphanRetries
-		expired = expired || c.rtt.timeout(c.backoff) >= maxRTO
+		expired = expired || c.rtt.timeout(c.backoff) >= c.rtt.longest()
 	}
 	if c.probes >= limit || expired {
 		c.die(c.timeoutError())

@@ -7,9 +7,6 @@ import (
 )
 
 const (
-	// tlpDelAck is the delay of an ACK that a probe has to reckon with when one segment
-	// is in flight (RFC 8985, section 7.2, WCDelAckT).
-	tlpDelAck = 200 * time.Millisecond
 	// tlpSlack is added otherwise, as Linux does, for the peer's and our own timers.
 	tlpSlack = 2 * time.Millisecond
 	// tlpNoSRTT is the timeout before the first sample (RFC 8985, section 7.2).
@@ -36,7 +33,8 @@ func (c *Conn) armTLP(now, rto clock.Time) bool {
 	if c.rtt.srtt > 0 {
 		pto = 2*c.rtt.srtt + tlpSlack
 		if c.packetsOut == 1 {
-			pto = 2*c.rtt.srtt + tlpDelAck
+			// The ACK may be delayed (RFC 8985, section 7.2, WCDelAckT).
+			pto = 2*c.rtt.srtt + c.rtt.least()
 		}
 	}
 	if !rto.After(now) {

@@ -29,6 +29,9 @@ func configure(cfg *direct.Config, c *sysctl.Config, asked []sysctl.Assignment) 
 	t.InvalidInterval = time.Duration(none(c.InvalidRateLimit)) * time.Millisecond
 	t.StdUrgent, t.KeepTimeWait = c.StdUrg, c.RFC1337
 	t.NoDSACK, t.SACKDelay = !c.DSACK, time.Duration(c.CompSACKDelay)
+	if def := sysctl.Defaults(); c.RTOMin != def.RTOMin || c.RTOMax != def.RTOMax {
+		t.MinRTO, t.MaxRTO = time.Duration(c.RTOMin)*time.Microsecond, time.Duration(c.RTOMax)*time.Millisecond
+	}
 	if c.CompSACKCount == 0 || c.CompSACKDelay == 0 {
 		t.SACKDelay = -1
 	}

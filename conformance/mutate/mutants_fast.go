@@ -30,7 +30,7 @@ func fastMutants() []mutant {
 		{"fast: the SYN,ACK is repeated as often as a record's",
 			"if c.tries > f.synAck.retries {", "if c.tries >= f.synAck.retries {"},
 		{"fast: the SYN,ACK is repeated without backoff",
-			"c.rtxAt = now.Add(min(initialRTO<<c.tries, maxRTO))", "c.rtxAt = now.Add(initialRTO)"},
+			"c.rtxAt = now.Add(min(initialRTO<<c.tries, c.rtt.longest()))", "c.rtxAt = now.Add(initialRTO)"},
 		{"fast: the timer is the data's before the handshake is complete",
 			"if c.state == StateSynReceived {\n\t\treturn // it is", "if false {\n\t\treturn // it is"},
 		{"fast: data sent early is not lost with the SYN,ACKs",
