@@ -249,7 +249,7 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 			}
 		}
 		if r.flags&rangeSacked == 0 {
-			c.rateDelivered(r)
+			c.rateDelivered(now, r)
 			c.delivered += uint64(end.Sub(r.seq))
 			c.deliveredAt = now
 			if c.useSACK {

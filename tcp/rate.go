@@ -39,8 +39,14 @@ func (c *Conn) snapshot(now clock.Time, r *sentRange) {
 	}
 }
 
-// rateDelivered looks at a transmission that an acknowledgement newly covers.
-func (c *Conn) rateDelivered(r *sentRange) {
+// rateDelivered looks at a transmission that an acknowledgement newly covers. One that was
+// sent again less than a round trip ago arrived the first time, as in RACK (RFC 8985,
+// section 6.2, step 2): when that was is not known any more, and the time of the second
+// would make each of its acknowledgements the end of a round trip.
+func (c *Conn) rateDelivered(now clock.Time, r *sentRange) {
+	if r.flags&rangeEver != 0 && now.Sub(r.sentAt) < c.rtt.min-c.rtt.min/rackMargin {
+		return
+	}
 	e := &c.rate
 	if r.sentAt == 0 || e.found && (r.delivered < e.priorDelivered ||
 		r.delivered == e.priorDelivered && r.sentAt.Before(e.sentAt)) {

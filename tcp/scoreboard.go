@@ -168,7 +168,7 @@ func (c *Conn) sackRange(now clock.Time, r *sentRange, dup bool) {
 			c.highSacked = r.end
 		}
 		n.sacked = true
-		c.rateDelivered(r)
+		c.rateDelivered(now, r)
 		c.delivered += uint64(r.len())
 		c.deliveredAt = now
 		c.stats.deliveredSegs += uint64(segs)
