@@ -11,7 +11,17 @@ import (
 
 // tooHigh is IsInflightTooHigh (section 5.5.10.2).
 func (b *bbr) tooHigh(lost, txInFlight int) bool {
-	return float64(lost) > bbrLossThresh*float64(txInFlight) || lost > 0 && b.noSACK
+	return float64(lost) > b.tolerated(float64(txInFlight)) || lost > 0 && b.noSACK
+}
+
+// tolerated is how much of what was sent may be lost: LossThresh of it, and without a
+// queue what chance may add. See bbr.
+func (b *bbr) tolerated(sent float64) float64 {
+	n := bbrLossThresh * sent
+	if b.lastRTT.Seconds() <= bbrLossQueue*b.minRTT.Seconds() {
+		n += bbrLossChance * math.Sqrt(n*float64(b.mss))
+	}
+	return n
 }
 
 // OnLost is HandleLostPacket (section 5.5.10.2).
@@ -114,7 +124,7 @@ func (b *bbr) updateCongestion() {
 // tolerable reports whether the round lost no more than is tolerated: see bbr.
 func (b *bbr) tolerable() bool {
 	sent := float64(b.lostInRound) + float64(b.delivered-b.lossRoundFrom)
-	return !b.markInRound && !b.noSACK && float64(b.lostInRound) <= bbrLossThresh*sent
+	return !b.markInRound && !b.noSACK && float64(b.lostInRound) <= b.tolerated(sent)
 }
 
 func (b *bbr) endLossRound() {
@@ -145,9 +155,12 @@ func (b *bbr) OnLoss(now clock.Time, inFlight int) {
 
 // onMark takes a congestion mark for a loss (section 3.7): a round is answered in the
 // short term, a probe in the long term, and Startup ends, as slow start does (RFC 3168,
-// section 6.1.2).
+// section 6.1.2). What a probe queued is being drained already when its marks arrive: for
+// the rounds that a drain may take they ask for no second answer.
 func (b *bbr) onMark(l *LossInfo) {
-	b.markInRound = true
+	if b.state != bbrDown && b.ackPhase != acksStopping || b.roundsSinceUp > bbrDrainRounds+1 {
+		b.markInRound = true
+	}
 	switch {
 	case b.state == bbrStartup && !b.fullBwReached:
 		b.fullBwReached = true

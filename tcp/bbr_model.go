@@ -44,6 +44,7 @@ func (b *bbr) updateMinRTT(a *AckInfo) {
 	if a.RTT > 0 && (b.probeRTTMin == 0 || a.RTT < b.probeRTTMin || b.probeRTTExpired) {
 		b.probeRTTMin, b.probeRTTMinAt = a.RTT, a.Now
 	}
+	b.noteQueue(a)
 	expired := a.Now.Sub(b.minRTTAt) > bbrMinRTTFilter
 	if b.probeRTTMin > 0 && (first || b.probeRTTMin < b.minRTT || expired) {
 		b.minRTT, b.minRTTAt = b.probeRTTMin, b.probeRTTMinAt
@@ -51,6 +52,31 @@ func (b *bbr) updateMinRTT(a *AckInfo) {
 			b.initPacing()
 		}
 	}
+}
+
+// noteQueue puts ProbeRTT off after a round that saw no queue: see bbr.
+func (b *bbr) noteQueue(a *AckInfo) {
+	if b.roundStart {
+		if b.samples > 0 && b.queued*bbrQueuedShare <= b.samples {
+			b.probeRTTMinAt = a.Now
+		}
+		b.samples, b.queued = 0, 0
+	}
+	if a.RTT > 0 {
+		b.lastRTT = a.RTT
+		b.samples++
+		if a.RTT > b.probeRTTMin+b.burstTime() {
+			b.queued++
+		}
+	}
+}
+
+// burstTime is by how much a round trip without a queue may exceed the least: see bbr.
+func (b *bbr) burstTime() time.Duration {
+	if b.bw <= 0 {
+		return 0
+	}
+	return min(time.Duration(float64(b.quantum())/b.bw*float64(time.Second)), b.probeRTTMin/bbrMinRTTBeside)
 }
 
 // bbrAggregation estimates how much more is acknowledged at once than the rate would

@@ -65,6 +65,7 @@ func (b *bbr) startUp(s *RateSample) {
 	b.startRound()
 	b.resetFullBw()
 	b.fullBw = s.Rate()
+	b.upFrom = b.inflightLong
 	b.state, b.pacingGain, b.cwndGain = bbrUp, bbrUpPacingGain, bbrUpCwndGain
 	b.raiseSlope()
 }
@@ -94,12 +95,22 @@ func (b *bbr) timeToGoDown(a *AckInfo) bool {
 		b.prevPrecautionary = true
 		return true
 	}
+	if b.gainsFromOthers(a) {
+		return true
+	}
 	if a.WindowLimited && b.cwnd >= b.inflightLong {
 		b.resetFullBw() // it is our own bound that keeps the rate from growing
 		b.fullBw = a.Sample.Rate()
 		return false
 	}
 	return b.fullBwNow
+}
+
+// gainsFromOthers reports whether a probe has raised the bound by a quarter, into a queue:
+// see bbr.
+func (b *bbr) gainsFromOthers(a *AckInfo) bool {
+	return b.upFrom != math.MaxInt && float64(b.inflightLong) >= bbrUpGrowth*float64(b.upFrom) &&
+		a.RTT.Seconds() > bbrUpQueue*b.minRTT.Seconds()
 }
 
 // withHeadroom is InflightWithHeadroom: it leaves a part of what may be in flight to

@@ -119,7 +119,7 @@ func TestBBRStartupLoss(t *testing.T) {
 			d.ack(nil)
 		}
 		recovering := func(a *AckInfo) {
-			a.Recovering, a.NoSACK, a.InFlightAfter = true, c.noSACK, 1<<30
+			a.Recovering, a.NoSACK, a.InFlightAfter, a.RTT = true, c.noSACK, 1<<30, 2*d.rtt
 			a.Sample.Lost, a.Sample.TxInFlight = 1000*c.segs, 200_000
 		}
 		d.ack(recovering)
@@ -153,6 +153,7 @@ func TestBBRStartupLoss(t *testing.T) {
 func TestBBRPrecautionaryProbe(t *testing.T) {
 	d := newBBRDriver(t, 1e6) // 100 segments in flight
 	d.until(bbrUp)
+	d.queue()
 	d.lose(2, 100_000, false)
 	if d.state != bbrUp {
 		t.Fatal("2 % ended the probe")
@@ -192,6 +193,72 @@ func TestBBRPrecautionaryProbe(t *testing.T) {
 	d.OnUndo(d.at)
 	if d.state != bbrRefill || d.inflightLong != math.MaxInt {
 		t.Errorf("undone: state %d, bound %d", d.state, d.inflightLong)
+	}
+}
+
+// queue lets the last round trip show one.
+func (d *bbrDriver) queue() { d.lastRTT = 2 * d.minRTT }
+
+// Without a queue a probe ends by losses, and a round between probes is answered, only if
+// chance would hardly have made so many of 2 %: of 400 segments 13, of 9 two.
+func TestBBRLossChance(t *testing.T) {
+	for _, c := range []struct {
+		segs, of int
+		queued   bool
+		much     bool
+	}{
+		{8, 400, true, false},
+		{9, 400, true, true},
+		{13, 400, false, false},
+		{14, 400, false, true},
+		{1, 9, true, true},
+		{1, 9, false, false},
+		{2, 9, false, true},
+	} {
+		d := newBBRDriver(t, 1e6)
+		d.until(bbrUp)
+		if c.queued {
+			d.queue()
+		}
+		d.lose(c.segs, c.of*1000, false)
+		if much := d.state != bbrUp; much != c.much {
+			t.Errorf("%+v: the probe ended: %v", c, much)
+		}
+		d = newBBRDriver(t, 1e6)
+		d.until(bbrCruise)
+		if c.queued {
+			d.queue()
+		}
+		d.lose(c.segs, c.of*1000, false)
+		d.lossRoundFrom = d.delivered - uint64(c.of-c.segs)*1000
+		if much := !d.tolerable(); much != c.much {
+			t.Errorf("%+v: the round is answered: %v", c, much)
+		}
+	}
+}
+
+// A probe that has raised its bound by a quarter ends if there is a queue, and goes on if
+// there is none.
+func TestBBRProbeEndsInQueue(t *testing.T) {
+	for _, queued := range []bool{false, true} {
+		d := newBBRDriver(t, 1e6)
+		d.inflightLong = 100_000
+		d.until(bbrUp)
+		from := d.inflightLong
+		rounds := 0
+		for ; d.state == bbrUp && d.inflightLong < 2*from && rounds < 50; rounds++ {
+			d.rate = float64(d.Window()) / d.rtt.Seconds()
+			d.resetFullBw() // with one acknowledgement a round, growth looks like a plateau
+			d.ack(func(a *AckInfo) {
+				a.WindowLimited = true
+				if queued {
+					a.RTT = d.rtt * 2
+				}
+			})
+		}
+		if left := d.state != bbrUp; left != queued || queued && d.inflightLong < from*5/4 {
+			t.Errorf("queue %v: after %d rounds in state %d with a bound of %d, which was %d", queued, rounds, d.state, d.inflightLong, from)
+		}
 	}
 }
 
@@ -250,6 +317,34 @@ func TestBBRMarks(t *testing.T) {
 	if d.state != bbrDown || d.inflightLong != 85_000 {
 		t.Errorf("state %d, bound %d", d.state, d.inflightLong)
 	}
+	// While the probe's queue is drained its marks are not answered again; between probes,
+	// and when the queue stays, they are.
+	for _, c := range []struct {
+		state  bbrState
+		rounds int
+		want   bool
+	}{{bbrDown, 2, false}, {bbrDown, 8, true}, {bbrCruise, 2, true}} {
+		d = newBBRDriver(t, 1e6)
+		d.until(bbrUp)
+		mark(d)
+		d.inFlight = 1 << 20
+		if c.state == bbrCruise {
+			d.inFlight = 0
+		}
+		for range c.rounds {
+			d.ack(nil)
+		}
+		if d.state != c.state {
+			t.Fatalf("state %d, want %d", d.state, c.state)
+		}
+		mark(d)
+		for range 2 {
+			d.ack(nil)
+		}
+		if answered := d.bw < 1e6; answered != c.want {
+			t.Errorf("%+v: answered %v, at rate %v", c, answered, d.bw)
+		}
+	}
 }
 
 // A timeout leaves one segment beside what is in flight, and its end brings the window
@@ -271,17 +366,29 @@ func TestBBRTimeout(t *testing.T) {
 	}
 }
 
-// Five seconds without a lower round trip make a probe of it: half of the product for
-// 200 ms and a round, samples that count as limited, and everything back afterwards.
+// Five seconds without a sample as good as the least round trip make a probe of it: half of
+// the product for 200 ms and a round, samples that count as limited, and everything back
+// afterwards.
 func TestBBRProbeRTT(t *testing.T) {
 	d := newBBRDriver(t, 1e6)
+	d.until(bbrCruise)
+	for range 300 {
+		// The queue is empty, but for our own bursts; now and then one overtakes another.
+		d.ack(func(a *AckInfo) { a.RTT = d.rtt + time.Millisecond })
+		if d.ack(nil); d.state == bbrProbeRTT {
+			t.Fatal("ProbeRTT although the queue was empty")
+		}
+	}
 	d.until(bbrCruise)
 	d.ack(nil)
 	window := d.Window()
 	d.inFlight = 60_000
-	d.until(bbrProbeRTT)
-	if since := d.at.Sub(clock.Time(time.Hour)); since <= 5*time.Second || since > 5200*time.Millisecond {
-		t.Errorf("ProbeRTT after %v", since)
+	since := d.at
+	for d.state != bbrProbeRTT && d.at.Sub(since) < time.Minute {
+		d.ack(func(a *AckInfo) { a.RTT = d.rtt + d.rtt/10 })
+	}
+	if took := d.at.Sub(since); took <= 4900*time.Millisecond || took > 5200*time.Millisecond || d.minRTT != d.rtt {
+		t.Errorf("ProbeRTT after %v, with %v for %v", took, d.minRTT, d.rtt)
 	}
 	if w := d.Window(); w != 50_000 {
 		t.Errorf("window %d, want half of 100000", w)
