@@ -27,8 +27,9 @@ import (
 //     buffer hold a segment of each.
 //   - Of four flows of two controllers on a clean path, neither controller's two get less
 //     than a tenth.
-//   - BBR keeps 0.9 of the link when 1 % is lost at random, when ACKs come compressed or
-//     stretched, and by clocks of 1 ms; and 0.9 of what a policer lets pass, of which no
+//   - BBR keeps 0.95 of the link when 1 % is lost at random (0.9 where the round trip takes
+//     more than 100 ms), when ACKs come compressed or stretched, when a queue is marked,
+//     and by clocks of 1 ms; and 0.9 of what a policer lets pass, of which no
 //     more than 1 % is sent again where the round trip takes 50 ms or more.
 func judge(c *cell, r *result) {
 	name := c.Impairment.Name
@@ -40,7 +41,7 @@ func judge(c *cell, r *result) {
 	case c.Short > 0 || c.windowLimited():
 	case name == "loss-1%" && alone && c.RTT == time.Millisecond:
 		r.goal("goodput at least 0.8", r.Goodput, r.Goodput >= 0.8)
-	case name == "reorder-rtt/4" && alone && !c.Windowed:
+	case name == "reorder-rtt/4" && c.Flows == 1 && c.Buffer == 1 && c.Rate == 100e6 && !c.Windowed:
 		r.goal("goodput at least 0.95", r.Goodput, r.Goodput >= 0.95)
 	case name == "clean" && c.Buffer == 1 && c.Flows == 1 && warm >= 20*time.Second:
 		r.goal("goodput at least 0.95", r.Goodput, r.Goodput >= 0.95)
@@ -63,8 +64,12 @@ func judge(c *cell, r *result) {
 		}
 		r.goal("neither controller below 0.1", least, least >= 0.1)
 	case c.Flows == 1 && c.Controllers[0] == "bbr" && c.Buffer == 1 && warm >= 20*time.Second &&
-		(name == "loss-1%" || name == "clock-1ms" || name == "ack-compressed" || name == "ack-stretched"):
-		r.goal("goodput at least 0.9", r.Goodput, r.Goodput >= 0.9)
+		(name == "loss-1%" || name == "clock-1ms" || name == "ack-compressed" || name == "ack-stretched" || name == "ecn-mark"):
+		least := 0.95
+		if name == "loss-1%" && c.RTT > 100*time.Millisecond {
+			least = 0.9 // a hole holds back what came behind it for longer than is measured finely
+		}
+		r.goal(fmt.Sprintf("goodput at least %g", least), r.Goodput, r.Goodput >= least)
 	case c.Flows == 1 && c.Controllers[0] == "bbr" && c.Buffer == 1 && c.Impairment.Police > 0 && warm >= 20*time.Second:
 		r.goal("goodput at least 0.9 of what may pass", r.Goodput/c.Impairment.Police, r.Goodput >= 0.9*c.Impairment.Police)
 		if c.RTT >= 50*time.Millisecond {
@@ -110,16 +115,8 @@ func (m *miss) holds(value float64) bool {
 func knownMisses() []miss {
 	return []miss{
 		{
-			prefix: "clean/300ms/", suffix: "/1bdp/1xbbr", goal: "goodput", floor: 0.925,
-			why: "BBR gives up half of its window once in five seconds, for a round trip at least, to see the path without its queue (draft-ietf-ccwg-bbr, section 5.3.4): where that round trip takes 300 ms it costs 5.5 %, and 0.93 are left when two of them fall into the ten seconds that are measured",
-		},
-		{
-			prefix: "ack-stretched/300ms/", suffix: "/1bdp/1xbbr", goal: "goodput", floor: 0.885,
-			why: "the same, behind a start-up that loses almost nothing (0.7 % sent again) but fills the path a little later than the one that lost 12 %",
-		},
-		{
-			prefix: "clean/100ms/", suffix: "/1bdp/16xbbr", goal: "Jain", floor: 0.78,
-			why: "sixteen flows of BBR take longer than 100 s to find equal shares where the round trip takes 100 ms; the index is 0.80 to 0.91 by seed, and the cause is not known",
+			prefix: "policed-1/2/300ms/", suffix: "/1bdp/1xbbr", goal: "again", floor: 0.0125, most: true,
+			why: "BBR probes every three to five seconds, for a round trip at least, by a quarter more than a policer lets pass: where a round trip takes 300 ms that is 1.1 % (0.6 % while it emptied a queue that there is not between the probes, and had 0.47 of the link in place of 0.50)",
 		},
 	}
 }

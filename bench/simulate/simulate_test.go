@@ -75,7 +75,11 @@ func TestVerdicts(t *testing.T) {
 	late := windowed(kind("reorder-rtt/4"), 50*time.Millisecond, 100e6, "cubic")
 	hole := bulkCell(kind("mtu-hole-1280"), 50*time.Millisecond, 10e6, 1, "cubic")
 	random := bulkCell(kind("loss-1%"), 50*time.Millisecond, 100e6, 1, "bbr")
+	random300 := bulkCell(kind("loss-1%"), 300*time.Millisecond, 100e6, 1, "bbr")
+	reordered := bulkCell(kind("reorder-rtt/4"), 300*time.Millisecond, 100e6, 1, "bbr")
+	marked := bulkCell(kind("ecn-mark"), 50*time.Millisecond, 100e6, 1, "bbr")
 	policed := bulkCell(kind("policed-1/2"), 50*time.Millisecond, 100e6, 1, "bbr")
+	policed300 := bulkCell(kind("policed-1/2"), 300*time.Millisecond, 100e6, 1, "bbr")
 	mixed := cell{Impairment: kind("clean"), RTT: 50 * time.Millisecond, Rate: 100e6, Buffer: 1, Flows: 4, Controllers: []string{"reno", "bbr"}}
 	probed := bulkCell(kind("mtu-small-1280-always"), 50*time.Millisecond, 10e6, 1, "cubic")
 	for _, c := range []struct {
@@ -85,13 +89,20 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{&clean, result{Goodput: 0.96}, false, false},
 		{&clean, result{Goodput: 0.94}, true, true},
-		{&bbr, result{Goodput: 0.94}, true, false},
-		{&bbr, result{Goodput: 0.92}, true, true},
-		{&random, result{Goodput: 0.91}, false, false},
-		{&random, result{Goodput: 0.89}, true, true},
+		{&bbr, result{Goodput: 0.96}, false, false},
+		{&bbr, result{Goodput: 0.94}, true, true},
+		{&random, result{Goodput: 0.96}, false, false},
+		{&random, result{Goodput: 0.94}, true, true},
+		{&random300, result{Goodput: 0.91}, false, false},
+		{&random300, result{Goodput: 0.89}, true, true},
+		{&reordered, result{Goodput: 0.96}, false, false},
+		{&reordered, result{Goodput: 0.94}, true, true},
+		{&marked, result{Goodput: 0.94}, true, true},
 		{&policed, result{Goodput: 0.46, Retransmitted: 0.005}, false, false},
 		{&policed, result{Goodput: 0.44, Retransmitted: 0.005}, true, true},
 		{&policed, result{Goodput: 0.46, Retransmitted: 0.02}, true, true},
+		{&policed300, result{Goodput: 0.46, Retransmitted: 0.012}, true, false},
+		{&policed300, result{Goodput: 0.46, Retransmitted: 0.013}, true, true},
 		{&mixed, result{Controllers: map[string]float64{"bbr": 0.88, "reno": 0.12}}, false, false},
 		{&mixed, result{Controllers: map[string]float64{"bbr": 0.92, "reno": 0.08}}, true, true},
 		{&fair, result{Jain: 0.91}, false, false},
