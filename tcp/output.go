@@ -211,7 +211,7 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		if quota <= 0 {
 			return sent, true
 		}
-		if n < full && n == left && last && !c.finQueued && !c.forced && c.nagle() {
+		if n < full && n == left && last && !c.finQueued && !c.forced && !c.tlpNew && c.nagle() {
 			return sent, false
 		}
 		if left > full && c.defers(now, left, full, window, cwnd) {
