@@ -12,6 +12,10 @@ import (
 // come in crowds and then wait.
 const restDelay = 500 * time.Millisecond
 
+// restUndoDelay is how long it must have been after a reduction of the congestion window
+// that a D-SACK may still prove to have been in vain.
+const restUndoDelay = 5 * time.Second
+
 // Rest is what remains of a connection on which nothing happens: no data in its
 // buffers, nothing in flight, nothing owed, no timer but the one of keep-alive. It
 // is a fifth of a [Conn] in size, and Wake makes the connection of it again.
@@ -147,7 +151,11 @@ func (c *Conn) RestAt() clock.Time {
 	if !c.idle() {
 		return clock.Never
 	}
-	return max(c.lastSent, c.lastRecv).Add(max(restDelay, c.rtt.timeout(0)) + time.Millisecond)
+	delay := max(restDelay, c.rtt.timeout(0))
+	if c.undo.armed && c.undo.repeated > 0 {
+		delay = max(delay, restUndoDelay)
+	}
+	return max(c.lastSent, c.lastRecv).Add(delay + time.Millisecond)
 }
 
 // idle reports whether nothing is buffered, in flight or owed.

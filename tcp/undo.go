@@ -118,8 +118,9 @@ func (c *Conn) undoReduction(now clock.Time, unmark bool) {
 			c.ranges.at(i).flags &^= rangeLost
 		}
 		c.lostOut = 0
-		c.rack.next = c.sndUna
 		c.retransHint = c.sndNxt
+		// What RACK had settled is not judged again, as in Linux: its ACK is on its way, and
+		// if that is another mistake, the timers find it.
 	}
 	if c.undo.restore {
 		c.cc.OnUndo(now)
