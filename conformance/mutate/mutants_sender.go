@@ -13,5 +13,11 @@ func senderMutants() []mutant {
 			"\tif e.end.LessEq(first) {", "\tif e.seq.Less(first) {"},
 		{"sender: an acknowledgement with a D-SACK gives no round trip",
 			"(!n.dsack || n.repeated && !n.older)", "!n.dsack"},
+		{"sender: the tail loss probe waits for the algorithm of Nagle",
+			"!c.forced && !c.tlpNew && c.nagle() {", "!c.forced && c.nagle() {"},
+		{"sender: what was taken for lost in vain is judged again",
+			"\t\tc.retransHint = c.sndNxt\n\t\t//", "\t\tc.retransHint, c.rack.next = c.sndNxt, c.sndUna\n\t\t//"},
+		{"sender: a D-SACK does not count after a pause",
+			"delay = max(delay, restUndoDelay)", "delay = max(delay, 0)"},
 	}
 }
