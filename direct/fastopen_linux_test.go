@@ -67,7 +67,19 @@ func TestKernelFastOpen(t *testing.T) {
 		if err := sockopt.SetFastOpen(l, 10); err != nil {
 			t.Fatal(err)
 		}
-		go echo(l)
+		// A connection that has ended has completed its handshake, too.
+		ended := make(chan struct{}, rounds)
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				io.Copy(c, c)
+				c.Close()
+				ended <- struct{}{}
+			}
+		}()
 		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error { return sockopt.SetFastOpenConnect(raw, true) }}
 		for range rounds {
 			c, err := d.Dial("tcp", directAddr+":7")
@@ -78,6 +90,9 @@ func TestKernelFastOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			expectHello(t, c)
+		}
+		for range rounds {
+			<-ended
 		}
 		if f := s.Stats().TCP.FastOpen; f.Accepted != rounds-1 || f.CookieRequests != 1 || f.Refused != 0 || f.Pending != 0 {
 			t.Errorf("%+v", f)
