@@ -72,12 +72,13 @@ func TestCongestionCleanPath(t *testing.T) {
 // much, chance decides: two losses among the 86 segments that fill this path are more
 // than the 2 % at which BBR takes a probe for too much. So the mean of seeds counts.
 func TestCongestionRandomLoss(t *testing.T) {
-	const rate, seeds = 2_500_000, 3
+	const rate = 2_500_000
+	seeds := few(3)
 	share := map[string]float64{}
 	for _, cc := range []string{"cubic", "bbr"} {
-		for seed := range uint64(seeds) {
+		for seed := range seeds {
 			f := measure(t, cc, 50*time.Millisecond, rate, 0.01, 7+seed)
-			share[cc] += f.share / seeds
+			share[cc] += f.share / float64(seeds)
 			t.Logf("%s, seed %d: %.1f %% of the link, queue %v, %d timeouts", cc, 7+seed, 100*f.share, f.queue.Round(100*time.Microsecond), f.info.Timeouts)
 		}
 	}

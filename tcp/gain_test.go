@@ -90,7 +90,7 @@ func TestRecoveryTail(t *testing.T) {
 // Reordering by a quarter of a round trip: after the first 50 of them, one segment
 // in a thousand may be sent for nothing, and no reduction stands.
 func TestRecoveryReordering(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range few(4) {
 		cfg := reno(tcpsim.Path{Delay: 25 * time.Millisecond, Rate: 5_000_000, Reorder: 0.02, ReorderBy: 12500 * time.Microsecond})
 		cfg.Seed = seed
 		p := newPair(t, cfg, 30<<20, 0)

@@ -61,6 +61,15 @@ func (p *pair) finish(limit time.Duration) {
 
 const wrapISS = tcp.Seq(1<<32 - 40000)
 
+// few is n, or 1 where a run is to be short, as under the race detector: simulations have
+// no goroutines, and take ten times as long there.
+func few(n uint64) uint64 {
+	if testing.Short() {
+		return 1
+	}
+	return n
+}
+
 func both(p tcpsim.Path) tcpsim.Config {
 	return tcpsim.Config{AtoB: p, BtoA: p, A: tcp.Config{MSS: 1460}, B: tcp.Config{MSS: 1460}}
 }
