@@ -142,7 +142,10 @@ func (c *Conn) congestion(now clock.Time, acked, delivered int, rtt time.Duratio
 // what it was before.
 func (c *Conn) windowReopened(now clock.Time, before int) {
 	opened := c.sndWnd > 0 && before == 0
-	if opened && c.recovery == recoveryLoss && c.ranges.count > 0 {
+	if c.news.advanced {
+		c.repeatedVain = false
+	}
+	if opened && c.recovery == recoveryLoss && c.ranges.count > 0 && c.repeatedVain {
 		// What was repeated into the closed window was dropped there, and the timer may
 		// be minutes away by now.
 		for i := range c.ranges.count {
@@ -150,16 +153,19 @@ func (c *Conn) windowReopened(now clock.Time, before int) {
 				c.takeForLost(r)
 			}
 		}
-		c.repeat = repeatLost
+		c.repeat, c.repeatedVain = repeatLost, false
 		c.setTimer(timerRetransmit, now.Add(c.rtt.timeout(0)))
 	}
-	if opened && c.ranges.count == 0 {
-		c.backoff = 0
+	if c.ranges.count == 0 && opened {
+		// As long as the window takes no segment, the probes go on as they were.
+		waiting := min(c.unsent(), c.segmentSize()) + int(b2u(c.finQueued && !c.finSent))
+		opened = waiting <= c.sndWnd
 	}
 	if opened || c.news.advanced {
-		// Whatever trouble there was is over; the next begins its own count.
-		c.probeAt, c.probesSince = clock.Never, 0
-		c.stalledSince = 0
+		// Probing is over; the next time begins its own count. The timeout stays backed off until
+		// there is a sample (RFC 6298, section 5.7), and the user timeout goes on for what is in
+		// flight (RFC 5482, section 3): only an acknowledgement ends it.
+		c.probeAt, c.probesSince, c.probeBackoff = clock.Never, 0, 0
 	} else if c.probeAt != clock.Never {
 		c.probeAt = c.probeAfter(now) // counted from the answer, as in Linux
 	}
@@ -230,7 +236,10 @@ func (c *Conn) ackRanges(now clock.Time, seg *Segment) time.Duration {
 			if c.finSent && r.end == c.sndNxt && rest > 1 {
 				rest-- // the FIN goes along
 			}
-			left -= min(c.pieces(rest, r), left)
+			if left -= min(c.pieces(rest, r), left); left == 0 {
+				r.seq = end // of whole segments, nothing either
+				break
+			}
 		}
 		switch {
 		case r.flags&rangeEver != 0:

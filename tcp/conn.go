@@ -76,6 +76,7 @@ type Conn struct {
 	highSeq                                    Seq // SND.NXT when the state was entered
 	highSacked                                 Seq // end of the highest range reported, if sackedOut
 	repeat                                     repeatMode
+	repeatedVain                               bool   // something was sent again into a closed window
 	reordering, initialReordering              uint16 // extent, in segments
 	rack                                       rackState
 	prr                                        prrState
@@ -102,7 +103,7 @@ type Conn struct {
 	cubic                                      cubic  // what cc points to by default
 	burstRate                                  uint64 // bytes per second; see burst
 	rtt                                        rttEstimator
-	backoff                                    uint8
+	backoff, probeBackoff                      uint8 // doublings of the timeout, and of the interval of probes on top
 	tries, synRetries, synLinear               uint8
 	retries, orphanRetries                     uint8
 	stalledSince                               clock.Time // first repetition without progress; 0 if none
@@ -358,7 +359,7 @@ func (c *Conn) stopSending() {
 // reset ends the connection with a reset to the peer, and err for ourselves.
 func (c *Conn) reset(err error) {
 	if c.state.synchronized() || c.state == StateSynReceived {
-		c.rstOwed, c.rstSeq = true, c.sndNxt
+		c.rstOwed, c.rstSeq = true, c.bareSeq()
 	}
 	c.die(err)
 }

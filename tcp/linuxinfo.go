@@ -71,9 +71,9 @@ func (c *Conn) LinuxInfo(now clock.Time) LinuxInfo {
 	}
 	in := LinuxInfo{
 		State: uint8(state), CAState: uint8(c.recovery),
-		Retransmits: c.tries, Probes: c.linuxProbes(), Backoff: c.backoff,
+		Retransmits: c.tries, Probes: c.linuxProbes(), Backoff: c.backoff + c.probeBackoff,
 		RTO: micros(c.rtt.timeout(c.backoff)), ATO: micros(time.Duration(c.ato)),
-		SndMSS: uint32(min(mss, c.halfWindow())), RcvMSS: uint32(c.rcvMSS),
+		SndMSS: uint32(min(mss, max(c.halfWindow(), minMSS+mss-c.sndMSS))), RcvMSS: uint32(c.rcvMSS),
 		LastDataSent: since(now, c.lastSent), LastDataRecv: since(now, c.lastData), LastAckRecv: since(now, c.lastRecv),
 		RTT: micros(c.rtt.srtt), RTTVar: micros(c.rtt.mdev / 4),
 		SndSsthresh: LinuxInfiniteThreshold, SndCwnd: initialSegments,

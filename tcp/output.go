@@ -149,8 +149,18 @@ func (c *Conn) synHeader(now clock.Time) header {
 // outputNew sends what was never sent.
 func (c *Conn) outputNew(now clock.Time, b *Batch) {
 	c.widen(now)
+	probe := c.forced && c.probes > 0
+	waiting := c.unsent() > 0
 	sent, limited := c.sendNew(now, b)
+	limited = limited || waiting && c.inFlight() >= c.cwnd() // also if the peer's window is in the way
 	if sent == 0 && !limited {
+		return
+	}
+	if probe && sent > 0 {
+		// Part of a segment, which probes the peer's window: it tells nothing of how much is
+		// used of ours, and what follows is not the tail of anything.
+		c.probes, c.probesSince = 0, 0
+		c.prrSent(sent)
 		return
 	}
 	c.usage.sent(now, c, limited || c.inFlight() >= c.cwnd())
@@ -230,8 +240,9 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 			// it would have to go anyway.
 			size := min(left, c.maxGSO, min(quota, c.burst(full))*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
 			// What is left of the window behind whole segments is filled, too, as Linux does
-			// where the algorithm of Nagle allows it.
-			fill := window < size
+			// where the algorithm of Nagle allows it, and windows are no smaller than four
+			// segments: it queues single ones else.
+			fill := window < size && c.halfWindow() >= 2*full
 			size = min(size, window)
 			if size < left && !fill || (last || fill) && c.nagle() {
 				size -= size % full
@@ -244,8 +255,8 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 			end = end.Add(1)
 			c.finSent = true
 		}
-		if n%full != 0 {
-			c.sndSml = end
+		if n%full != 0 && !push {
+			c.sndSml = end // what the probe timer sends holds nothing up, as in Linux
 		}
 		c.tellRestart(now)
 		c.pace.sent(n, rate)
@@ -273,7 +284,7 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		} else if c.tlpAt != clock.Never {
 			c.rearmTimeout(now)
 		}
-		c.probeAt = clock.Never
+		c.probeAt, c.probeBackoff = clock.Never, 0
 		if c.tlpNew {
 			return sent, false
 		}
@@ -317,7 +328,7 @@ func (c *Conn) outputACK(now clock.Time, b *Batch, mode OutputMode) {
 	}
 	for ; c.dupOwed > 0 && !b.full(); c.dupOwed-- {
 		c.stats.pureAcksOut++
-		c.emit(now, b, c.sndNxt, 0, 0)
+		c.emit(now, b, c.bareSeq(), 0, 0)
 		c.ackNow = false
 	}
 }
@@ -330,6 +341,18 @@ func (c *Conn) bulkAckDue() bool {
 
 // AckOwed reports whether an OutputAll would send an ACK.
 func (c *Conn) AckOwed() bool { return c.ackNow || c.ackSoon || c.dupOwed > 0 }
+
+// bareSeq is the number of a segment that has neither data nor a place behind it: the next
+// to be sent, unless the peer has taken the window back so far that it would not look at
+// what the segment says (RFC 9293, section 3.10.7.4, first check). Less than a unit of
+// scaled windows may be rounding.
+func (c *Conn) bareSeq() Seq {
+	edge := c.sndUna.Add(c.sndWnd)
+	if over := c.sndNxt.Sub(edge); over <= 0 || c.useScale && over < 1<<c.rcvScale {
+		return c.sndNxt
+	}
+	return edge
+}
 
 // emitRange sends the part of the stream that r is about, whose end may count the
 // FIN.
@@ -436,7 +459,7 @@ func (c *Conn) tsNow(now clock.Time) uint32 {
 // so no acknowledgement will come to start it moving (RFC 9293, section 3.8.6.1).
 func (c *Conn) armIdleTimers(now clock.Time) {
 	if c.ranges.count == 0 && (c.unsent() > 0 || c.finQueued && !c.finSent) && c.probeAt == clock.Never {
-		c.probeAt = now.Add(c.rtt.timeout(c.backoff))
+		c.probeAt = now.Add(c.probeInterval())
 	}
 }
 

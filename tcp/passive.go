@@ -146,6 +146,7 @@ func (p *Passive) Input(now clock.Time, seg *Segment) PassiveVerdict {
 			return PassiveDrop
 		}
 		p.challenge = now.Add(p.invalidEvery)
+		p.deadline = now.Add(initialRTO << p.tries) // the answer has its time, as in Linux
 		p.resent = true
 		p.repeats += b2u(p.repeats < 255)
 		return PassiveResend

@@ -167,7 +167,7 @@ func (c *Conn) idle() bool {
 	case StateEstablished, StateCloseWait:
 		return !c.finQueued && c.sndUna == c.sndNxt && c.finKnown == c.finTaken &&
 			min(c.rtxAt, c.probeAt, c.ackAt, c.finAt, c.rackAt, c.tlpAt, c.pace.at) == clock.Never &&
-			c.recovery == recoveryOpen && c.backoff|c.tries|c.probes|c.dupOwed == 0 && c.kaProbes == 0 &&
+			c.recovery == recoveryOpen && c.backoff|c.probeBackoff|c.tries|c.probes|c.dupOwed == 0 && c.kaProbes == 0 &&
 			!c.ackNow && !c.ackSoon && !c.ack.owed && c.gapHeld == 0 && !c.hasDSACK() &&
 			!c.urgent.sending && (c.urgent.state == urgentNone || c.urgent.at.Less(c.rcvBuf.base))
 	case StateClosed, StateTimeWait:

@@ -69,6 +69,7 @@ func restScratch() map[string]string {
 		"tuning.more": "sent", "tuning.noSpace": "there is space",
 		"sackedOut": "nothing is outstanding", "lostOut": "likewise", "retransOut": "likewise",
 		"retransHint": "likewise", "sndSml": "acknowledged",
+		"repeatedVain": "nothing is outstanding",
 		"sndBuf.base": "SND.UNA", "sndBuf.off": "empty", "rcvBuf.off": "empty", "rcvBuf.base": "RCV.NXT", "rcvBuf.recent": "empty", "rcvBuf.nrecent": "empty", "rcvBuf.ahead": "empty",
 		"ranges.head": "empty", "sndBuf.chunks.head": "empty", "rcvBuf.chunks.head": "empty",
 		"sndBuf.chunks.count": "empty", "rcvBuf.chunks.count": "empty: holes only",

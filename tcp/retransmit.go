@@ -75,7 +75,7 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) bool {
 			c.cut(i, r.seq.Add(most))
 			r = c.ranges.at(i)
 		} else if r.segs == 1 && c.dataLen(r) < size {
-			c.collapse(i, min(size, avail))
+			c.collapse(i, min(size, c.sndUna.Add(c.sndWnd).Sub(r.seq)))
 			r = c.ranges.at(i)
 		}
 		c.resize(r, size)
@@ -134,6 +134,7 @@ func (c *Conn) transmitAgain(now clock.Time, b *Batch, r *sentRange) {
 		c.stats.bytesRetrans += uint64(c.dataLen(r))
 	}
 	c.lastSent = now
+	c.repeatedVain = c.repeatedVain || c.sndUna.Add(c.sndWnd).LessEq(r.seq)
 	c.rackRepeated(now, r)
 	c.emitRange(now, b, r)
 }

@@ -143,11 +143,11 @@ func (c *Conn) rearmTimeout(now clock.Time) {
 		c.setTimer(timerNone, 0)
 		return
 	}
-	at := c.retransmitAt(now)
 	if c.tlpAt != clock.Never || c.rackAt != clock.Never {
-		at = max(min(at, c.headTimeout()), now.Add(time.Millisecond))
+		c.noProbe(now)
+		return
 	}
-	c.setTimer(timerRetransmit, at)
+	c.setTimer(timerRetransmit, c.retransmitAt(now))
 }
 
 // headTimeout is when the first segment outstanding will have waited for a timeout.
@@ -229,6 +229,18 @@ func (c *Conn) noteStalled(now clock.Time) {
 // overdue reports whether R2 or the user timeout is reached (RFC 9293, section
 // 3.8.3).
 func (c *Conn) overdue(now clock.Time) bool {
+	if c.sndWnd == 0 && !c.orphan && c.state.synchronized() {
+		// The peer has closed its window over what we sent, and is there as long as it says
+		// anything. The user timeout counts from when that was sent.
+		since, most := c.stalledSince, 2*c.rtt.longest()
+		if since == 0 {
+			since = c.ranges.at(0).sentAt
+		}
+		if c.userTimeout > 0 {
+			return int64(now.Sub(since)) >= c.userTimeout
+		}
+		return now.Sub(c.lastRecv) >= most && now.Sub(since) >= most
+	}
 	if c.stalledSince == 0 || c.tries == 0 {
 		return false // nothing was repeated yet
 	}
@@ -237,9 +249,6 @@ func (c *Conn) overdue(now clock.Time) bool {
 	}
 	if c.state == StateSynSent || c.state == StateSynReceived {
 		return now.Sub(c.stalledSince) >= giveUpAfter(int(c.synRetries), initialRTO, c.rtt.longest())
-	}
-	if c.sndWnd == 0 && now.Sub(c.lastRecv) < 2*c.rtt.longest() && !c.orphan {
-		return false // the peer is there and has closed its window over what we sent
 	}
 	limit := c.retries
 	if c.orphan {
@@ -274,15 +283,15 @@ func (c *Conn) probeTimeout(now clock.Time) {
 	limit := c.retries
 	if c.orphan {
 		limit = c.orphanRetries
-		expired = expired || c.rtt.timeout(c.backoff) >= c.rtt.longest()
+		expired = expired || c.probeInterval() >= c.rtt.longest()
 	}
 	if c.probes >= limit || expired {
 		c.die(c.timeoutError())
 		return
 	}
 	c.probes++
-	if c.backoff < 16 {
-		c.backoff++
+	if c.probeBackoff < 16 {
+		c.probeBackoff++
 	}
 	if window := c.sndUna.Add(c.sndWnd).Sub(c.sndNxt); window > 0 {
 		c.forced = true
@@ -292,10 +301,14 @@ func (c *Conn) probeTimeout(now clock.Time) {
 	c.probeAt = c.probeAfter(now)
 }
 
+// probeInterval is for how long the next probe waits: a retransmission timeout, and twice
+// as long after each (RFC 9293, section 3.8.6.1).
+func (c *Conn) probeInterval() time.Duration { return c.rtt.timeout(c.backoff + c.probeBackoff) }
+
 // probeAfter is when the probe timer expires that is started now; not later than
 // the user timeout.
 func (c *Conn) probeAfter(now clock.Time) clock.Time {
-	at := now.Add(c.rtt.timeout(c.backoff))
+	at := now.Add(c.probeInterval())
 	if c.userTimeout > 0 && c.probesSince != 0 {
 		at = min(at, max(c.probesSince.Add(time.Duration(c.userTimeout)), now.Add(time.Millisecond)))
 	}

@@ -77,6 +77,7 @@ func (c *Conn) outputTLP(now clock.Time, b *Batch) {
 			c.outputNew(now, b)
 			c.tlpNew = false
 			if c.sndNxt == next {
+				c.noProbe(now)
 				return
 			}
 			c.tlp.retrans = false
@@ -89,11 +90,26 @@ func (c *Conn) outputTLP(now clock.Time, b *Batch) {
 	if data, size := c.dataLen(r), c.segmentSize(); data > size {
 		c.resize(r, size)
 		c.cut(i, r.seq.Add((data-1)/size*size))
-		r = c.ranges.at(i + 1)
+		i++
+		r = c.ranges.at(i)
+	}
+	avail := c.sndUna.Add(c.sndWnd).Sub(r.seq)
+	if avail <= 0 && r.seq != c.sndUna {
+		c.noProbe(now) // the peer has taken its window back
+		return
+	}
+	if avail > 0 && c.dataLen(r) > avail {
+		c.cut(i, r.seq.Add(avail))
+		r = c.ranges.at(i)
 	}
 	c.transmitAgain(now, b, r)
 	c.tlp.retrans = true
 	c.probeSent(now)
+}
+
+// noProbe leaves it to the retransmission timer, as if there had been no other.
+func (c *Conn) noProbe(now clock.Time) {
+	c.setTimer(timerRetransmit, max(min(c.retransmitAt(now), c.headTimeout()), now.Add(time.Millisecond)))
 }
 
 func (c *Conn) probeSent(now clock.Time) {
