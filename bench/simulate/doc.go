@@ -8,6 +8,7 @@
 //	go run ./bench/simulate -sample 500 # cells of the whole grid that the seed chooses
 //	go run ./bench/simulate -run 'loss-1%/50ms' -md
 //	go run ./bench/simulate -list
+//	go run ./bench/simulate -full -part 3/40 -results grid.jsonl
 //	go run ./bench/simulate -real       # against Linux and gVisor, in real time
 //
 // # The network
@@ -38,6 +39,16 @@
 //
 // The same checks hold for whole stacks of package direct over netif's wire: TestStacks
 // runs some of the cells with them, in a testing/synctest bubble.
+//
+// # In parts
+//
+// With -results every result is appended to a file, as a line of JSON, once it is there,
+// and cells that the file has of the same seed are not run again: a run that was
+// interrupted is taken up by the same command. -part 3/40 runs every fortieth cell from
+// the third on, so that parts take about as long as each other, on one machine or on
+// several; their files are put together by cat. With such a file -results runs what it
+// lacks, prints the table of all, and judges it by the goals of now; a file must not
+// outlive the code that it measures.
 //
 // # The selection
 //

@@ -17,6 +17,8 @@ type options struct {
 	limit    time.Duration
 	full     bool
 	sample   int
+	part     part
+	results  string
 	list     bool
 	strict   bool
 	markdown bool
@@ -53,6 +55,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.DurationVar(&o.limit, "time", 5*time.Minute, "take as many cells of the selection as fit this time on two processors, by estimate")
 	f.BoolVar(&o.full, "full", false, "run the whole grid, which takes hours, in place of the selection")
 	f.IntVar(&o.sample, "sample", 0, "run so many cells of the whole grid, which the seed chooses")
+	f.Var(&o.part, "part", "run only this `part` of the cells: 3/40 is the third of forty")
+	f.StringVar(&o.results, "results", "", "append each result to this `file` once it is there, and do not run the cells that the file has")
 	f.BoolVar(&o.list, "list", false, "print the cells' names and run nothing")
 	f.BoolVar(&o.strict, "strict", false, "fail for goals that are known to be missed, too")
 	f.BoolVar(&o.markdown, "md", false, "print Markdown")
@@ -95,6 +99,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	} else {
 		cells = matching(within(selection(), o.limit), re)
 	}
+	cells = o.part.choose(cells)
 	if len(cells) == 0 {
 		return fmt.Errorf("no cell is called like %q: -list prints the names, with -full those of the whole grid", o.run)
 	}
@@ -107,12 +112,21 @@ func run(args []string, stdout, stderr io.Writer) error {
 	start := time.Now()
 	var results []result
 	t := newTable(stdout, o.markdown)
-	runAll(cells, o.seed, func(r result) {
+	var kept *store
+	if o.results != "" {
+		if kept, err = openStore(o.results); err != nil {
+			return err
+		}
+	}
+	err = runRest(cells, o.seed, kept, func(r result) {
 		results = append(results, r)
 		if !o.json {
 			t.row(&r)
 		}
 	})
+	if err := errors.Join(err, kept.close()); err != nil {
+		return err
+	}
 	if o.json {
 		enc := json.NewEncoder(stdout)
 		enc.SetIndent("", "\t")

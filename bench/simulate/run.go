@@ -28,11 +28,17 @@ func runCell(c *cell, seed uint64) result {
 	} else {
 		c.runBulk(&r)
 	}
-	if r.Error == "" {
-		judge(c, &r)
-		r.Surprise = surprise(c, &r)
-	}
+	assess(c, &r)
 	return r
+}
+
+// assess judges a result by the goals of its cell.
+func assess(c *cell, r *result) {
+	r.Goals, r.Surprise = nil, ""
+	if r.Error == "" {
+		judge(c, r)
+		r.Surprise = surprise(c, r)
+	}
 }
 
 // drainLimit is how long, at most, transfers may take to end once the last byte was
