@@ -260,3 +260,39 @@ func answerFirst(t *testing.T) (segs []rawSegment, carried bool) {
 	segs = c.peer.segments()
 	return segs, len(segs) == 1 && segs[0].Ack == c.snd && len(segs[0].Payload) == 100
 }
+
+// What an ACK has let go leaves although the same batch tells of a loss behind it.
+func TestLossBehindACKInABatch(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s, c := acceptRaw(t, nil)
+		defer s.Close()
+		if _, err := c.Write(make([]byte, 100<<10)); err != nil {
+			t.Fatal(err)
+		}
+		sent := c.peer.segments()
+		if len(sent) != 10 {
+			t.Fatalf("%d segments at the start", len(sent))
+		}
+		seg := sent[0]
+		c.rcv = seg.Seq.Add(4 * len(seg.Payload))
+		for range 4 { // the ACK and three duplicates
+			c.send(0, nil)
+		}
+		pollDry(s)
+		fresh, again := 0, 0
+		for _, seg := range c.peer.segments() {
+			switch {
+			case seg.Seq == c.rcv:
+				again++
+			case sent[9].Seq.Less(seg.Seq):
+				fresh++
+			default:
+				t.Errorf("segment %v", seg.Seq)
+			}
+		}
+		// Slow start makes eight of four, and a duplicate two more (RFC 3042).
+		if again != 1 || fresh < 8 || fresh > 10 {
+			t.Errorf("%d new segments and %d again", fresh, again)
+		}
+	})
+}

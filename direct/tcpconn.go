@@ -111,6 +111,14 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 	}
 	c.awake()
 	c.queue = int32(rx.q.index)
+	if c.touched && c.tc.OutputFirst(seg) {
+		c.drive(rx.now, tcp.OutputHoldAcks)
+		if c.left {
+			return false
+		}
+		c.awake()
+		c.latest++ // what leaves at the end of the round leaves after this: RACK goes by it
+	}
 	before := c.tc.UnackedBytes()
 	if now := c.at(rx.now); len(c.into) == 0 {
 		c.tc.Input(now, seg)

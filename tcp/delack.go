@@ -15,6 +15,8 @@ type ackPending struct {
 	// are what the peer's segments are.
 	lastSize uint16
 	opened   bool // and the window has opened further than was announced
+	// apart: an ACK of data in order was due when the first segment behind a gap came.
+	apart bool
 }
 
 // quickly has the next segments acknowledged at once: as many as fill half of the
@@ -148,7 +150,7 @@ func (c *Conn) ackSent() {
 			c.ato = int64(delAckMin)
 		}
 	}
-	c.ack.owed, c.ack.pushed, c.ack.opened = false, 0, false
+	c.ack.owed, c.ack.pushed, c.ack.opened, c.ack.apart = false, 0, false, false
 	c.gapHeld = 0
 }
 

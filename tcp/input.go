@@ -406,6 +406,7 @@ func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
 	c.measureSegment(size)
 	c.noteSize(min(size, c.mss), seg.Flags)
 	if c.rcvNxt == before {
+		c.ack.apart = c.ack.apart || !hadHoles && c.AckOwed()
 		// Out of order: a duplicate ACK (RFC 5681, section 4.2).
 		c.stats.outOfOrder++
 		c.ackGap(now)

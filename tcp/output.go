@@ -21,7 +21,8 @@ const (
 	// OutputAll when there are none: the segments of one burst then share an ACK, as
 	// if they had come merged into one. RFC 5681, section 4.2, would have an ACK for
 	// every second full segment, so that the sender's clock keeps ticking; frames that
-	// wait in our own queue have left the network already.
+	// wait in our own queue have left the network already. Where a gap follows, the ACK
+	// of what came before it leaves by itself, in front of the gap's: see ackApart.
 	OutputHoldBulk
 )
 
@@ -326,11 +327,26 @@ func (c *Conn) outputACK(now clock.Time, b *Batch, mode OutputMode) {
 	if c.ackNow && c.dupOwed == 0 {
 		c.dupOwed = 1
 	}
+	if c.ack.apart && c.dupOwed > 0 && len(c.rcvBuf.runs) > 0 && !b.full() {
+		c.ackApart(now, b)
+	}
 	for ; c.dupOwed > 0 && !b.full(); c.dupOwed-- {
 		c.stats.pureAcksOut++
 		c.emit(now, b, c.bareSeq(), 0, 0)
 		c.ackNow = false
 	}
+}
+
+// ackApart sends the ACK that would have left before the gap was seen, if it had not been
+// held back for the rest of a batch. In one with the report of the gap it would be lost on
+// the peer: what arrives with a loss lets no congestion window grow, and without SACK it
+// would be one duplicate less.
+func (c *Conn) ackApart(now clock.Time, b *Batch) {
+	h := c.plainHeader(now, c.sndNxt, ACK)
+	codepoint := c.ecnOutput(&h, false)
+	b.add(&h).ECN = codepoint
+	c.stats.pureAcksOut++
+	c.ackSent()
 }
 
 // bulkAckDue reports whether an ACK for data in order may wait no longer.
@@ -422,13 +438,7 @@ func (c *Conn) emit(now clock.Time, b *Batch, seq Seq, n int, flags Flags) {
 // for the first time. Everything but the flags is the connection's present state, for a
 // retransmission too.
 func (c *Conn) emitSegment(now clock.Time, b *Batch, seq Seq, n int, flags Flags, fresh bool) {
-	h := header{
-		srcPort: c.localPort, dstPort: c.remotePort,
-		seq: seq, ack: c.rcvNxt, flags: flags | ACK, window: c.advertise(),
-	}
-	if c.useTS {
-		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
-	}
+	h := c.plainHeader(now, seq, flags|ACK)
 	if p, ok := c.urgentPointer(seq); ok {
 		h.flags, h.urgent = h.flags|URG, p
 	}
@@ -447,6 +457,18 @@ func (c *Conn) emitSegment(now clock.Time, b *Batch, seq Seq, n int, flags Flags
 		}
 	}
 	c.ackSent()
+}
+
+// plainHeader is a header with what every segment of the connection tells.
+func (c *Conn) plainHeader(now clock.Time, seq Seq, flags Flags) header {
+	h := header{
+		srcPort: c.localPort, dstPort: c.remotePort,
+		seq: seq, ack: c.rcvNxt, flags: flags, window: c.advertise(),
+	}
+	if c.useTS {
+		h.options.HasTS, h.options.TSVal, h.options.TSEcr = true, c.tsNow(now), c.tsRecent
+	}
+	return h
 }
 
 // tsNow is the timestamp clock: milliseconds plus an offset of the connection's

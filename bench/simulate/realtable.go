@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ type realResult struct {
 	Err         string  `json:",omitempty"`
 	Goodput     float64 // of the link's payload rate
 	Median, P90 time.Duration
-	Again       float64 // share of the segments with data
+	Doubt       time.Duration // half of the interval that the true median is in, 19 times of 20
+	Again       float64       // share of the segments with data
 	Spurious    float64
 	Count       int
 }
@@ -26,6 +28,7 @@ type realResult struct {
 func newRealResult(c *realCell, report *realReport) realResult {
 	r := realResult{Err: report.Err, Count: len(report.Took)}
 	r.Median, r.P90, _ = percentiles(report.Took)
+	r.Doubt = medianDoubt(report.Took)
 	sum := int64(0)
 	for _, n := range report.Bytes {
 		sum += n
@@ -34,6 +37,18 @@ func newRealResult(c *realCell, report *realReport) realResult {
 		r.Goodput = float64(sum) * 8 / report.Span.Seconds() / (float64(c.Rate) * payloadSize / wireSegment)
 	}
 	return r
+}
+
+// medianDoubt is the doubt about the median of sorted times: whatever they are distributed
+// like, the number of them below the true one is binomial.
+func medianDoubt(d []time.Duration) time.Duration {
+	if len(d) == 0 {
+		return 0
+	}
+	n := float64(len(d))
+	reach := int(math.Ceil(1.96 * math.Sqrt(n) / 2))
+	mid := (len(d) - 1) / 2
+	return (d[min(mid+reach, len(d)-1)] - d[max(mid-reach, 0)]) / 2
 }
 
 // patience is how long a cell may take until it hangs.
@@ -117,7 +132,7 @@ func (t *realTable) row(r *realRow) {
 		{"spurious %", func(x realResult) string { return percent(x.Spurious) }},
 	}
 	if r.cell.Size > 0 {
-		figures[0].name, figures[0].of = "median ms", func(x realResult) string { return millis(x.Median) }
+		figures[0].name, figures[0].of = "median ms", func(x realResult) string { return millis(x.Median) + " ± " + millis(x.Doubt) }
 		figures[1].name, figures[1].of = "p90 ms", func(x realResult) string { return millis(x.P90) }
 	}
 	for i, f := range figures {
