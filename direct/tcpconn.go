@@ -112,7 +112,7 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 	c.awake()
 	c.queue = int32(rx.q.index)
 	if c.touched && c.tc.OutputFirst(seg) {
-		c.drive(rx.now, tcp.OutputHoldAcks)
+		c.drive(rx.now, tcp.OutputAll)
 		if c.left {
 			return false
 		}

@@ -119,8 +119,10 @@ type Conn struct {
 	rw           receiveWindow
 	drs          receiveTuning
 	rcvScale     uint8
-	rcvMSS       int // what the peer's segments carry, as measured
-	finSeq       Seq // place of the peer's FIN, if finKnown
+	gapAcks      uint8 // how many ACKs have left at once since gapAt was reached: see ackGap
+	gapHeld      uint8 // segments whose ACK waits for more of them, until ackAt
+	rcvMSS       int   // what the peer's segments carry, as measured
+	finSeq       Seq   // place of the peer's FIN, if finKnown
 	finKnown     bool
 	finTaken     bool // FIN is acknowledged
 	ackNow       bool
@@ -131,8 +133,6 @@ type Conn struct {
 	pingPong     bool      // the application answers what it gets: ACKs can wait for the answer
 	quickAcks    uint8
 	ack          ackPending
-	gapAcks      uint8 // how many ACKs have left at once since gapAt was reached: see ackGap
-	gapHeld      uint8 // segments whose ACK waits for more of them, until ackAt
 	gapAt        Seq   // RCV.NXT when gapAcks began to count
 	ato          int64 // delayed ACK timeout, nanoseconds
 	lastData     clock.Time

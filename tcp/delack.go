@@ -17,6 +17,7 @@ type ackPending struct {
 	opened   bool // and the window has opened further than was announced
 	// apart: an ACK of data in order was due when the first segment behind a gap came.
 	apart bool
+	runs  uint8 // how often another run behind a gap than before has changed since the last ACK
 }
 
 // quickly has the next segments acknowledged at once: as many as fill half of the
@@ -150,7 +151,7 @@ func (c *Conn) ackSent() {
 			c.ato = int64(delAckMin)
 		}
 	}
-	c.ack.owed, c.ack.pushed, c.ack.opened, c.ack.apart = false, 0, false, false
+	c.ack = ackPending{lastSize: c.ack.lastSize}
 	c.gapHeld = 0
 }
 

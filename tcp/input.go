@@ -384,7 +384,7 @@ func (c *Conn) finPlausible(seq Seq) bool {
 
 // storeData stores payload inside the window and decides about its ACK.
 func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
-	before, ahead := c.rcvNxt, c.rcvBuf.ahead
+	before, ahead, last := c.rcvNxt, c.rcvBuf.ahead, c.rcvBuf.recent[0]
 	hadHoles := len(c.rcvBuf.runs) > 0
 	if hadHoles {
 		if !c.hasDSACK() { // what is old stays the report
@@ -407,6 +407,9 @@ func (c *Conn) storeData(now clock.Time, seg *Segment, seq Seq, p []byte) {
 	c.noteSize(min(size, c.mss), seg.Flags)
 	if c.rcvNxt == before {
 		c.ack.apart = c.ack.apart || !hadHoles && c.AckOwed()
+		if (!hadHoles || c.rcvBuf.recent[0] != last) && c.ack.runs < 255 {
+			c.ack.runs++
+		}
 		// Out of order: a duplicate ACK (RFC 5681, section 4.2).
 		c.stats.outOfOrder++
 		c.ackGap(now)

@@ -337,18 +337,6 @@ func (c *Conn) outputACK(now clock.Time, b *Batch, mode OutputMode) {
 	}
 }
 
-// ackApart sends the ACK that would have left before the gap was seen, if it had not been
-// held back for the rest of a batch. In one with the report of the gap it would be lost on
-// the peer: what arrives with a loss lets no congestion window grow, and without SACK it
-// would be one duplicate less.
-func (c *Conn) ackApart(now clock.Time, b *Batch) {
-	h := c.plainHeader(now, c.sndNxt, ACK)
-	codepoint := c.ecnOutput(&h, false)
-	b.add(&h).ECN = codepoint
-	c.stats.pureAcksOut++
-	c.ackSent()
-}
-
 // bulkAckDue reports whether an ACK for data in order may wait no longer.
 func (c *Conn) bulkAckDue() bool {
 	n := c.rcvNxt.Sub(c.rcvWup)

@@ -34,16 +34,6 @@ const maxReordering = 300
 // reducing reports whether the window is on its way down to the threshold.
 func (c *Conn) reducing() bool { return c.recovery == recoveryCWR || c.recovery == recoveryFast }
 
-// OutputFirst reports whether the driver had better call Output before it gives seg to
-// Input, if that has taken acknowledgements since the last Output: they have opened the
-// congestion window for more, and seg tells of what may be a loss, after which the window
-// is another one. A driver that has several segments at hand would otherwise lose what
-// each of those ACKs had been good for on its own.
-func (c *Conn) OutputFirst(seg *Segment) bool {
-	return (seg.Options.NSACK > 0 || seg.Ack == c.sndUna || c.ecn.on && seg.Flags.Has(ECE)) &&
-		c.recovery <= recoveryDisorder && c.unsent() > 0 && c.inFlight() < c.cwnd()
-}
-
 // recover runs the loss recovery that an acknowledgement may begin, further or end:
 // RFC 8985 with SACK, RFC 6582 without.
 func (c *Conn) recover(now clock.Time, seg *Segment) {

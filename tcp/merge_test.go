@@ -100,3 +100,33 @@ func TestOutputFirst(t *testing.T) {
 		t.Error("there is nothing left that may leave")
 	}
 }
+
+// A batch may tell more than one ACK can say.
+func TestOutputFirstReports(t *testing.T) {
+	w := established(t, plain())
+	w.recv(". 11:1011 ack 1 win 100")
+	w.skip()
+	input := func(line string, want bool) {
+		t.Helper()
+		s := w.parse(line)
+		if got := w.c.OutputFirst(&s); got != want {
+			t.Errorf("%s: %v", line, got)
+		}
+		w.c.Input(w.now, &s)
+	}
+	for i := range w.c.maxSACK() {
+		input(w.text(". %d:%d ack 1 win 100", 2001+1000*i, 2101+1000*i), false)
+		input(w.text(". %d:%d ack 1 win 100", 2101+1000*i, 2201+1000*i), false) // the same block
+	}
+	input(". 9001:9101 ack 1 win 100", true)
+	w.drive()
+	w.skip()
+	input(". 2001:2051 ack 1 win 100", false) // a duplicate
+	input(". 9101:9201 ack 1 win 100", false)
+	input(". 3001:3101 ack 1 win 100", true) // another
+	w.drive()
+	w.skip()
+	input(". 11:21 ack 1 win 100", false)
+	input(". 21:31 ack 1 win 100", true)
+	input("F. 9201:9201 ack 1 win 100", false)
+}
