@@ -61,7 +61,7 @@ func (c *TCPConn) ready() (r Readiness) {
 		r |= ReadyHup
 	}
 	if !c.tc.Opening() {
-		if c.tc.ReadableBytes() >= or(c.options().recvLowat, 1) {
+		if c.tc.ReadReady() {
 			r |= ReadyIn
 		}
 		if out || !c.tc.Unwritable() {

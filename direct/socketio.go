@@ -166,7 +166,11 @@ func (c *TCPConn) tryRead(p []byte, take bool) (int, error) {
 	}
 	now := c.at(c.st.clk.Now())
 	if !take && c.tc.ReadableBytes() > 0 {
-		return c.tc.PeekInto(p), nil
+		n := c.tc.PeekInto(p)
+		if c.tc.Peeked(); c.tc.AckOwed() {
+			c.drive(now, tcp.OutputAll)
+		}
+		return n, nil
 	}
 	n, err := c.tc.Read(now, p)
 	switch {

@@ -163,6 +163,8 @@ func (c *TCPConn) applySocket(now clock.Time, name int) {
 		c.tc.SetBuffers(c.options().sendBuffer, 0)
 	case linuxopt.SO_RCVBUF:
 		c.tc.SetBuffers(0, c.options().recvBuffer)
+	case linuxopt.SO_RCVLOWAT:
+		c.tc.SetReceiveLowat(c.options().recvLowat)
 	case linuxopt.SO_MAX_PACING_RATE:
 		c.tc.SetMaxPacingRate(c.options().pace())
 	}

@@ -443,6 +443,9 @@ func (o *tcpOptions) start(c *tcp.Conn) {
 	c.SetDataFollows(o.deferAccept > 0 || o.delayAcks)
 	c.SetFinWait(time.Duration(o.linger2) * time.Second)
 	c.SetNotSentLowat(max(o.notSentLowat, 0))
+	if o.recvLowat > 1 {
+		c.SetReceiveLowat(o.recvLowat)
+	}
 }
 
 // pace is the bound of the pacing rate; 0 for none.

@@ -77,6 +77,11 @@ func (c *Conn) read(n int) {
 	if c.finTaken {
 		return
 	}
+	c.tellReader()
+}
+
+// tellReader has an ACK leave that the reader has made worth while.
+func (c *Conn) tellReader() {
 	if c.ackRead() {
 		c.ackSoon = true
 		return

@@ -113,9 +113,10 @@ type Conn struct {
 	// Receiving.
 	irs          Seq
 	rcvBuf       recvBuffer
-	rcvNxt       Seq // next sequence number expected: rcvBuf.nxt, and one more after FIN
-	rcvAdv       Seq // right edge of the window as announced
-	rcvWup       Seq // RCV.NXT when an ACK was last sent
+	rcvNxt       Seq   // next sequence number expected: rcvBuf.nxt, and one more after FIN
+	rcvAdv       Seq   // right edge of the window as announced
+	rcvWup       Seq   // RCV.NXT when an ACK was last sent
+	receiveLowat int32 // see SetReceiveLowat; 0: one byte
 	rw           receiveWindow
 	drs          receiveTuning
 	rcvScale     uint8

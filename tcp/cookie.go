@@ -125,7 +125,8 @@ func (p *Passive) FromCookie(now clock.Time, cfg *Config, s *Secret, local, remo
 	// The SYN as it was, as far as it is known.
 	syn := Segment{Seq: irs, Flags: SYN, Window: seg.Window, Options: Options{MSS: mss}}
 	tsOffset := s.TSOffset(local, remote)
-	if o := &seg.Options; o.HasTS {
+	// Where timestamps are off, those of a peer that sends them all the same are not looked at.
+	if o := &seg.Options; o.HasTS && !cfg.NoTimestamps {
 		bits := o.TSEcr - tsOffset
 		syn.Options.HasTS, syn.Options.TSVal = true, o.TSVal
 		syn.Options.SACKPermitted = bits&cookieSACK != 0
@@ -136,7 +137,7 @@ func (p *Passive) FromCookie(now clock.Time, cfg *Config, s *Secret, local, remo
 			syn.Flags |= ECE | CWR
 		}
 	}
-	if syn.Options.HasTS && cfg.NoTimestamps || syn.Options.SACKPermitted && cfg.NoSACK || syn.Options.HasWScale && cfg.NoWindowScaling {
+	if syn.Options.SACKPermitted && cfg.NoSACK || syn.Options.HasWScale && cfg.NoWindowScaling {
 		return false // we have not agreed to that
 	}
 	p.Init(now, cfg, &syn, iss, tsOffset)

@@ -119,23 +119,27 @@ func TestCookieIsRefused(t *testing.T) {
 	noTS, noSACK, noScale := cfg, cfg, cfg
 	noTS.NoTimestamps, noSACK.NoSACK, noScale.NoWindowScaling = true, true, true
 	for name, got := range map[string]bool{
-		"late":       good(90*time.Second, cfg, s, cookieRemote, nil),
-		"very late":  good(CookieLife, cfg, s, cookieRemote, nil),
-		"256 later":  good(256*cookieMinute, cfg, s, cookieRemote, nil),
-		"early":      good(-time.Minute, cfg, s, cookieRemote, nil),
-		"port":       good(0, cfg, s, netip.MustParseAddrPort("10.0.0.2:1235"), nil),
-		"address":    good(0, cfg, s, netip.MustParseAddrPort("10.0.0.3:1234"), nil),
-		"secret":     good(0, cfg, &other, cookieRemote, nil),
-		"ack":        good(0, cfg, s, cookieRemote, func(g *Segment) { g.Ack = g.Ack.Add(1) }),
-		"ack less":   good(0, cfg, s, cookieRemote, func(g *Segment) { g.Ack = g.Ack.Add(-len(cookieMSS)) }),
-		"seq":        good(0, cfg, s, cookieRemote, func(g *Segment) { g.Seq = g.Seq.Add(1) }),
-		"timestamps": good(0, noTS, s, cookieRemote, nil),
-		"SACK":       good(0, noSACK, s, cookieRemote, nil),
-		"scale":      good(0, noScale, s, cookieRemote, nil),
+		"late":      good(90*time.Second, cfg, s, cookieRemote, nil),
+		"very late": good(CookieLife, cfg, s, cookieRemote, nil),
+		"256 later": good(256*cookieMinute, cfg, s, cookieRemote, nil),
+		"early":     good(-time.Minute, cfg, s, cookieRemote, nil),
+		"port":      good(0, cfg, s, netip.MustParseAddrPort("10.0.0.2:1235"), nil),
+		"address":   good(0, cfg, s, netip.MustParseAddrPort("10.0.0.3:1234"), nil),
+		"secret":    good(0, cfg, &other, cookieRemote, nil),
+		"ack":       good(0, cfg, s, cookieRemote, func(g *Segment) { g.Ack = g.Ack.Add(1) }),
+		"ack less":  good(0, cfg, s, cookieRemote, func(g *Segment) { g.Ack = g.Ack.Add(-len(cookieMSS)) }),
+		"seq":       good(0, cfg, s, cookieRemote, func(g *Segment) { g.Seq = g.Seq.Add(1) }),
+		"SACK":      good(0, noSACK, s, cookieRemote, nil),
+		"scale":     good(0, noScale, s, cookieRemote, nil),
 	} {
 		if got {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	// Of who wants no timestamps nothing was agreed upon that they could tell.
+	var p Passive
+	if !p.FromCookie(now, &noTS, s, cookieLocal, cookieRemote, ackOf(&syn, &a)) || p.useTS || p.useSACK || p.useScale {
+		t.Errorf("without timestamps: %+v", p)
 	}
 }
 

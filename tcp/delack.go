@@ -71,13 +71,13 @@ func (c *Conn) dataArrived(now clock.Time) {
 		c.quickly(maxQuickAcks)
 		c.ato = int64(delAckMin)
 	} else {
-		gap := int64(now.Sub(c.lastData))
+		gap, rto := int64(now.Sub(c.lastData)), int64(c.rtt.timeout(c.backoff))
 		switch {
 		case gap <= int64(delAckMin)/2:
 			c.ato = c.ato/2 + int64(delAckMin)/2
 		case gap < c.ato:
-			c.ato = min(c.ato/2+gap, int64(c.rtt.timeout(0)))
-		case gap > int64(c.rtt.timeout(0)):
+			c.ato = min(c.ato/2+gap, rto)
+		case gap > rto:
 			// The sender may be restarting after a pause and waits for ACKs to clock it.
 			c.quickly(maxQuickAcks)
 		}
@@ -95,7 +95,7 @@ func (c *Conn) decideACK(now clock.Time) {
 	case c.quickAcks > 0 && !c.pingPong:
 		// A window that opens is worth an ACK, but one for a burst will do.
 		c.ackNow, c.ackSoon = !c.ack.opened, c.ack.opened
-	case c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS && c.selectWindow() >= c.announced():
+	case c.rcvNxt.Sub(c.rcvWup) > c.rcvMSS && (c.waitsForMore() || c.selectWindow() >= c.announced()):
 		// Otherwise the reader is behind, and will open the window with an ACK of its own.
 		c.ackSoon = true
 	default:
@@ -166,7 +166,7 @@ func (c *Conn) delayedACK(now clock.Time) {
 		c.pingPong = false
 		c.ato = int64(delAckMin)
 	} else {
-		c.ato = min(2*c.ato, int64(c.rtt.timeout(0)))
+		c.ato = min(2*c.ato, int64(c.rtt.timeout(c.backoff)))
 	}
 	c.stats.delayedAcks++
 	c.ackNow = true

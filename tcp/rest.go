@@ -143,6 +143,7 @@ type restMore struct {
 	chrono       chrono
 	stats        counters
 	mtu          pathMTU
+	receiveLowat int32
 }
 
 // RestAt returns from when on Rest would take the connection if nothing happens
@@ -212,10 +213,10 @@ func (c *Conn) Rest(now clock.Time, r *Rest) bool {
 	if c.rate.appLimited != 0 {
 		r.flags |= restAppLimited
 	}
-	more := restMore{err: c.err, soft: c.soft, tuning: c.tuning, userTimeout: c.userTimeout, invalidEvery: c.invalidEvery}
+	more := restMore{err: c.err, soft: c.soft, tuning: c.tuning, userTimeout: c.userTimeout, invalidEvery: c.invalidEvery, receiveLowat: c.receiveLowat}
 	more.tuning.noSpace, more.tuning.more = false, false // what they were about has been sent
 	more.chrono.total[chronoWindow], more.chrono.total[chronoBuffer] = c.chrono.total[chronoWindow], c.chrono.total[chronoBuffer]
-	needed := c.err != nil || c.soft != nil || more.tuning != (tuning{}) || c.userTimeout != 0 ||
+	needed := c.err != nil || c.soft != nil || more.tuning != (tuning{}) || c.userTimeout != 0 || c.receiveLowat != 0 ||
 		c.invalidEvery != DefaultInvalidInterval || more.chrono != (chrono{})
 	if c.mtu.mode != MTUProbeNever || c.mtu.until != 0 {
 		more.mtu, needed = c.mtu, true
@@ -333,7 +334,7 @@ func (c *Conn) Wake(r *Rest, mem Memory) {
 			c.mtu = m.mtu
 		}
 		c.err, c.soft, c.cc = m.err, m.soft, m.cc
-		c.tuning, c.userTimeout, c.invalidEvery = m.tuning, m.userTimeout, m.invalidEvery
+		c.tuning, c.userTimeout, c.invalidEvery, c.receiveLowat = m.tuning, m.userTimeout, m.invalidEvery, m.receiveLowat
 		c.chrono.total[chronoWindow], c.chrono.total[chronoBuffer] = m.chrono.total[chronoWindow], m.chrono.total[chronoBuffer]
 		if r.keepAlive == (restKeepAlive{}) {
 			c.keepAlive = m.keepAlive

@@ -3,6 +3,16 @@ package main
 // receiveMutants break how data is taken and acknowledged.
 func receiveMutants() []mutant {
 	return []mutant{
+		{"receive: a reader who waits for more is one who is behind",
+			"(c.waitsForMore() || c.selectWindow() >= c.announced())", "c.selectWindow() >= c.announced()"},
+		{"receive: a closed window does not wake who waits for more",
+			"return c.openWindow() <= c.rcvMSS ||", "return"},
+		{"receive: what lies behind the urgent mark does not wake who waits for more",
+			"if u := &c.urgent; n > 0 && u.state", "if u := &c.urgent; n < 0 && u.state"},
+		{"receive: a look at the data sends no ACK",
+			"|| c.finTaken {\n\t\treturn\n\t}\n\tc.tellReader()\n}\n", "|| c.finTaken || true {\n\t\treturn\n\t}\n\tc.tellReader()\n}\n"},
+		{"receive: a timeout that is backed off does not make a pause longer",
+			"int64(now.Sub(c.lastData)), int64(c.rtt.timeout(c.backoff))", "int64(now.Sub(c.lastData)), int64(c.rtt.timeout(0))"},
 		{"receive: the right edge of the window is one too low",
 			"seg.Seq.LessEq(edge) {", "seg.Seq.Less(edge) {"},
 		{"receive: the left edge of the window is RCV.NXT",

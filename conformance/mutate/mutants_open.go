@@ -43,6 +43,8 @@ func handshakeMutants() []mutant {
 			"p.repeats += b2u(p.repeats < 255)\n\t\treturn PassiveResend", "p.repeats += b2u(p.repeats < 255)\n\t\treturn PassiveDrop"},
 		{"open: the answer to a SYN that came again has no time of its own",
 			"p.deadline = now.Add(initialRTO << p.tries) // the answer", "// the answer"},
+		{"open: a timestamp that was not agreed upon spoils a cookie",
+			"o.HasTS && !cfg.NoTimestamps {", "o.HasTS && cfg.NoTimestamps {\n\t\treturn false\n\t} else if o.HasTS {"},
 		{"open: the SYN,ACK is repeated without backoff",
 			"p.tries++\n\tp.deadline = now.Add(initialRTO << p.tries)", "p.tries++\n\tp.deadline = now.Add(initialRTO)"},
 		{"open: the first retransmission of a SYN comes after two seconds",
