@@ -9,6 +9,7 @@ import (
 // passes events on and arms the timer. c.mu is held, and released while the device
 // writes.
 func (c *TCPConn) drive(now clock.Time, mode tcp.OutputMode) {
+	growStack(false)
 	now = c.at(now)
 	c.output(now, mode)
 	c.settle(now, mode)
