@@ -30,7 +30,8 @@ const (
 // retransmission.
 type rackState struct {
 	xmitAt   clock.Time    // when that segment was sent
-	endSeq   Seq           // its end, which orders segments sent at the same time
+	endSeq   Seq           // its end, which orders segments of one wave
+	xmitWave uint16        // its wave, which orders what was sent at the same time
 	rtt      time.Duration // from sending to the report, of what was reported last …
 	rttEnd   Seq           // … its end …
 	rttWave  uint16        // … and its wave
@@ -55,9 +56,19 @@ type repetition struct {
 	sentAt   clock.Time
 }
 
-// sentAfter is the order of transmissions (RFC 8985, section 6.2, step 2).
-func sentAfter(t1 clock.Time, seq1 Seq, t2 clock.Time, seq2 Seq) bool {
-	return t1.After(t2) || t1 == t2 && seq2.Less(seq1)
+// sentAfter is the order of transmissions (RFC 8985, section 6.2, step 2): whether the
+// newest that was reported was sent after r, up to end. Sequence numbers order what left
+// together only. Of what is sent in answer to ACKs of one instant, by the clock that a
+// driver reads once for many frames, repetitions leave behind new data of earlier ACKs:
+// by their numbers alone all of them would be late once that data is reported.
+func (k *rackState) sentAfter(r *sentRange, end Seq) bool {
+	switch {
+	case k.xmitAt != r.sentAt:
+		return k.xmitAt.After(r.sentAt)
+	case k.xmitWave != r.wave:
+		return int16(k.xmitWave-r.wave) > 0
+	}
+	return end.Less(k.endSeq)
 }
 
 // rackAdvance takes notice of r, newly reported up to end (RFC 8985, section 6.2,
@@ -72,8 +83,8 @@ func (c *Conn) rackAdvance(now clock.Time, r *sentRange, end Seq) {
 		k.coarse = true
 	}
 	k.advanced, k.rtt, k.rttEnd, k.rttWave = true, rtt, end, r.wave
-	if sentAfter(r.sentAt, end, k.xmitAt, k.endSeq) {
-		k.xmitAt, k.endSeq = r.sentAt, end
+	if !k.sentAfter(r, end) {
+		k.xmitAt, k.xmitWave, k.endSeq = r.sentAt, r.wave, end
 	}
 }
 
@@ -205,7 +216,7 @@ func (c *Conn) rackMark(now clock.Time) (wait time.Duration) {
 	for i := c.ranges.find(k.next); i < c.ranges.count; i++ {
 		r := c.ranges.at(i)
 		if r.flags&rangeEver == 0 && rackWaits(r) {
-			if !sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
+			if !k.sentAfter(r, r.end) {
 				break
 			}
 			if !late(r) {
@@ -227,7 +238,7 @@ queue:
 		k.worked++
 		for i := c.waiting(e, 0); i < c.ranges.count; i = c.waiting(e, i+1) {
 			r := c.ranges.at(i)
-			if !sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
+			if !k.sentAfter(r, r.end) {
 				if !keep {
 					break queue
 				}
@@ -267,7 +278,7 @@ func (c *Conn) rackLatest(i int) clock.Time {
 			return c.ranges.at(i).sentAt
 		}
 		k.worked++
-		if r := c.ranges.at(j); r.flags&rangeEver == 0 && rackWaits(r) && sentAfter(k.xmitAt, k.endSeq, r.sentAt, r.end) {
+		if r := c.ranges.at(j); r.flags&rangeEver == 0 && rackWaits(r) && k.sentAfter(r, r.end) {
 			return r.sentAt
 		}
 		j--

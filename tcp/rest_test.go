@@ -62,7 +62,7 @@ func restScratch() map[string]string {
 		"rate": "as deliveredAt; appLimited is kept as a bit, as it is the count itself",
 		"pace": "the schedule of the past", "usage": "of the round trip that is over",
 		"dupReport": "reported", "dupReported": "reported", "challenge": "in the past",
-		"rack.xmitAt": "older than all that will be sent", "rack.endSeq": "with xmitAt", "rack.rttEnd": "acknowledged", "rack.rttWave": "acknowledged", "wave": "nothing of an earlier one is in flight", "rack.advanced": "likewise",
+		"rack.xmitAt": "older than all that will be sent", "rack.endSeq": "with xmitAt", "rack.xmitWave": "likewise", "rack.rttEnd": "acknowledged", "rack.rttWave": "acknowledged", "wave": "nothing of an earlier one is in flight", "rack.advanced": "likewise",
 		"rack.dsack": "the episode is over", "rack.dsackAt": "a round trip ago", "rack.next": "SND.UNA", "rack.first": "empty", "rack.worked": "for tests",
 		"urgent.state": "passed by the reader, or refused: TestRestRefuses", "urgent.at": "with a state only", "urgent.octet": "with a state only", "urgent.up": "with sending only", "offered": "of the handshake", "ack.pushed": "with owed only", "gapAcks": "there is no gap", "gapAt": "likewise", "ack.lastSize": "a hint", "ack.opened": "acknowledged", "ack.apart": "acknowledged", "ack.runs": "acknowledged",
 		"finSeq": "follows from finTaken", "chrono.since": "only idleness is counted from it", "chrono.total.0": "is told nobody",
