@@ -59,6 +59,9 @@ func (c *Conn) Output(now clock.Time, b *Batch, mode OutputMode) {
 			c.outputRepeats(now, b)
 		}
 		c.outputNew(now, b)
+		if !b.full() {
+			c.pace.unheld()
+		}
 		c.outputTLP(now, b)
 		c.outputProbe(now, b)
 		c.outputACK(now, b, mode)

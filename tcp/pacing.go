@@ -57,3 +57,12 @@ func (p *pacer) hold(now clock.Time) {
 	p.waiting = true
 	p.at = max(p.next, now.Add(time.Microsecond))
 }
+
+// unheld is called when everything left that may: unless the timer runs, it is not the
+// pacer that is in the way. Time that passes until the window opens is no lateness to be
+// made up for, or what ACKs that come together let go would leave together, too.
+func (p *pacer) unheld() {
+	if p.at == clock.Never {
+		p.waiting = false
+	}
+}
