@@ -291,11 +291,26 @@ func TestMaxPacingRate(t *testing.T) {
 			cfg := both(tcpsim.Path{Delay: 5 * time.Millisecond, Rate: 125_000_000, Loss: loss})
 			cfg.A.Controller = tcp.ControllerByName(cc)
 			cfg.A.MaxPacingRate = rate
-			p := newPair(t, cfg, n, 0)
-			p.finish(time.Minute)
-			share := float64(n) / rate / p.elapsed().Seconds()
-			if share < 0.85 || share > 1.02 {
-				t.Errorf("%s, loss %g: %v is %.3f of the rate", cc, loss, p.elapsed(), share)
+			// Where losses fall decides much of so short a transfer: a timeout at its end
+			// takes a tenth of it.
+			seeds := 1
+			if loss > 0 {
+				seeds = 16
+			}
+			var p *pair
+			mean := 0.0
+			for seed := range seeds {
+				cfg.Seed = uint64(seed)
+				p = newPair(t, cfg, n, 0)
+				p.finish(time.Minute)
+				share := float64(n) / rate / p.elapsed().Seconds()
+				if share > 1.02 {
+					t.Errorf("%s, loss %g, seed %d: %v is %.3f of the rate", cc, loss, seed, p.elapsed(), share)
+				}
+				mean += share / float64(seeds)
+			}
+			if mean < 0.85 {
+				t.Errorf("%s, loss %g: %.3f of the rate, the mean of %d seeds", cc, loss, mean, seeds)
 			}
 			if loss > 0 {
 				continue

@@ -24,7 +24,7 @@ func (c *Conn) outputRepeats(now clock.Time, b *Batch) {
 // pacer holds it up.
 func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) bool {
 	rate := c.pacingRate()
-	for c.lostOut > c.retransOut {
+	for c.lostOut > c.retransOut || c.headTimedOut() {
 		if b.full() {
 			return false
 		}
@@ -91,6 +91,15 @@ func (c *Conn) outputRetransmissions(now clock.Time, b *Batch) bool {
 		}
 	}
 	return true
+}
+
+// headTimedOut reports whether the first segment waits to be sent again after a timeout.
+// That has to happen, however much else is believed to be in flight: of what was sent
+// again in an episode that was taken back, and reported since, nobody knows whether the
+// original was reported or the repetition.
+func (c *Conn) headTimedOut() bool {
+	return c.recovery == recoveryLoss && c.ranges.count > 0 &&
+		c.ranges.at(0).flags&(rangeLost|rangeRetrans|rangeSacked) == rangeLost
 }
 
 // resize counts r in segments of another size, in which it is to leave.

@@ -190,6 +190,11 @@ func (c *Conn) enterLoss(now clock.Time) {
 		}
 		c.markLost(now, r)
 	}
+	if r := c.ranges.at(0); r.flags&(rangeLost|rangeRetrans) == rangeLost|rangeRetrans {
+		// Sent again in an episode that was taken back: that is what has timed out.
+		r.flags &^= rangeRetrans
+		c.retransOut -= int(r.segs)
+	}
 	// A timeout within an episode is no second reason to reduce the threshold.
 	first := c.recovery <= recoveryDisorder || !c.sndUna.Less(c.highSeq) || c.recovery == recoveryLoss && c.tries == 0
 	fresh := c.recovery < recoveryFast

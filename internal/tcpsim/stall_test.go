@@ -40,7 +40,7 @@ func TestNoStall(t *testing.T) {
 			}
 			cfg := Config{Seed: seed, AtoB: path(), BtoA: path()}
 			cfg.BtoA.Delay = cfg.AtoB.Delay
-			a := tcp.Config{MSS: 1460, NoDelay: rng.IntN(2) > 0, Controller: tcp.ControllerByName([]string{"cubic", "reno"}[rng.IntN(2)])}
+			a := tcp.Config{MSS: 1460, NoDelay: rng.IntN(2) > 0, Controller: tcp.ControllerByName([]string{"cubic", "reno", "bbr"}[rng.IntN(3)])}
 			a.NoSACK, a.NoTimestamps = rng.IntN(4) == 0, rng.IntN(4) == 0
 			a.NoTailLossProbe = rng.IntN(4) == 0
 			cfg.A, cfg.B = a, a
@@ -59,6 +59,7 @@ func TestNoStall(t *testing.T) {
 				rto time.Duration
 			}
 			timers, idle := make(map[string]timer), make(map[string]clock.Time)
+			timeouts, repeated := make(map[string]uint32), make(map[string]uint32)
 			cfg.Flushed = func(d *Side) {
 				if s == nil || d.Conn.State() < tcp.StateEstablished || d.Conn.State() == tcp.StateClosed {
 					return
@@ -78,6 +79,12 @@ func TestNoStall(t *testing.T) {
 					t.Fatalf("seed %d: %s has %d segments outstanding, a timeout of %v, and wakes up in %v: %+v",
 						seed, d.Name, in.Unacked, rto, at.Sub(d.now()), d.Conn.Info())
 				}
+				// A timeout repeats the first segment, whatever is believed to be in flight.
+				info := d.Conn.Info()
+				if info.Timeouts > timeouts[d.Name] && info.Retransmits == repeated[d.Name] {
+					t.Fatalf("seed %d: %s timed out and repeated nothing: %+v", seed, d.Name, in)
+				}
+				timeouts[d.Name], repeated[d.Name] = info.Timeouts, info.Retransmits
 				const fast = 3
 				flight := in.Unacked - in.Sacked - in.Lost + in.Retrans
 				if in.CAState != fast || in.Lost <= in.Retrans || flight >= in.SndCwnd {
