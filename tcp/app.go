@@ -109,6 +109,7 @@ func (c *Conn) Write(now clock.Time, p []byte) (int, error) {
 	c.wave++
 	n := c.sndBuf.append(p[:min(len(p), c.writeRoom())])
 	c.tuning.noSpace = n < len(p)
+	c.unpushed = c.tuning.more && n == len(p)
 	return n, nil
 }
 

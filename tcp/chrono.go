@@ -50,9 +50,10 @@ func (c *Conn) account(now clock.Time, b *Batch) {
 			c.stats.dataSegsOut += n
 		}
 	}
-	if len(b.Segments) == 0 {
+	if !b.full() {
 		c.tuning.more = false // it was for the Output behind its Write
-	} else if c.tuning.notSentLowat > 0 {
+	}
+	if len(b.Segments) > 0 && c.tuning.notSentLowat > 0 {
 		c.events |= EventWritable
 	}
 	c.chrono.become(now, c.waitsFor())

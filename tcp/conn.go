@@ -67,6 +67,7 @@ type Conn struct {
 	probeOwed           bool
 	reply               Reply // answers a segment that does not belong here
 	replyOwed           bool
+	unpushed            bool       // the end of sndBuf is that of a Write with more behind it
 	lastSent            clock.Time // of data
 
 	// Loss recovery.

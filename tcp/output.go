@@ -270,8 +270,8 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		}
 		c.snapshot(now, &r)
 		c.sndNxt = end
-		if n > 0 && (n == left || push) {
-			r.flags |= rangePush // the buffer is sent
+		if n > 0 && (n == left && !c.unpushed || push) {
+			r.flags |= rangePush // the end of what the application had to say
 		}
 		first := c.packetsOut == 0
 		c.ranges.push(r)

@@ -66,7 +66,7 @@ func restScratch() map[string]string {
 		"rack.dsack": "the episode is over", "rack.dsackAt": "a round trip ago", "rack.next": "SND.UNA", "rack.first": "empty", "rack.worked": "for tests",
 		"urgent.state": "passed by the reader, or refused: TestRestRefuses", "urgent.at": "with a state only", "urgent.octet": "with a state only", "urgent.up": "with sending only", "offered": "of the handshake", "ack.pushed": "with owed only", "gapAcks": "there is no gap", "gapAt": "likewise", "ack.lastSize": "a hint", "ack.opened": "acknowledged", "ack.apart": "acknowledged", "ack.runs": "acknowledged",
 		"finSeq": "follows from finTaken", "chrono.since": "only idleness is counted from it", "chrono.total.0": "is told nobody",
-		"tuning.more": "sent", "tuning.noSpace": "there is space",
+		"tuning.more": "sent", "unpushed": "sent", "tuning.noSpace": "there is space",
 		"sackedOut": "nothing is outstanding", "lostOut": "likewise", "retransOut": "likewise",
 		"retransHint": "likewise", "sndSml": "acknowledged",
 		"repeatedVain": "nothing is outstanding",
