@@ -148,9 +148,15 @@ func (c *cell) holds() int { return (int(c.bdp()) + c.bufferBytes()) / wireSegme
 func (c *cell) perSecond() float64 { return float64(c.Rate) / 8 / wireSegment }
 
 // windowLimited reports whether the largest window of a connection, and not the link,
-// bounds what the flows can do.
+// bounds what the flows can do. Where one segment in a hundred is lost at random there is a
+// hole nearly always, and behind it waits what comes in the round trip until it is filled,
+// or in two of them if the repetition is lost, too.
 func (c *cell) windowLimited() bool {
-	return c.bdp()*1.05 > float64(tcp.MaxBuffer)*float64(max(c.Flows, 1))
+	need := c.bdp() * 1.05
+	if c.Impairment.Loss >= 0.01 {
+		need *= 3
+	}
+	return need > float64(tcp.MaxBuffer)*float64(max(c.Flows, 1))
 }
 
 // times returns how long a bulk cell lasts, and from when on it is measured.

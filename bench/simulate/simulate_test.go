@@ -74,6 +74,9 @@ func TestVerdicts(t *testing.T) {
 	fair := cell{Impairment: kind("clean"), RTT: 50 * time.Millisecond, Rate: 100e6, Buffer: 1, Flows: 16, Controllers: []string{"cubic"}}
 	late := windowed(kind("reorder-rtt/4"), 50*time.Millisecond, 100e6, "cubic")
 	hole := bulkCell(kind("mtu-hole-1280"), 50*time.Millisecond, 10e6, 1, "cubic")
+	deep := bulkCell(kind("mtu-hole-600"), 300*time.Millisecond, 10e6, 4, "reno")
+	slow := bulkCell(kind("policed-1/2"), 50*time.Millisecond, 10e6, 1, "bbr")
+	wide := bulkCell(kind("loss-1%"), 100*time.Millisecond, 1e9, 1, "bbr")
 	random := bulkCell(kind("loss-1%"), 50*time.Millisecond, 100e6, 1, "bbr")
 	random300 := bulkCell(kind("loss-1%"), 300*time.Millisecond, 100e6, 1, "bbr")
 	reordered := bulkCell(kind("reorder-rtt/4"), 300*time.Millisecond, 100e6, 1, "bbr")
@@ -114,6 +117,11 @@ func TestVerdicts(t *testing.T) {
 		{&hole, result{Goodput: 0.9, Pause: 7 * time.Second}, false, false},
 		{&hole, result{Goodput: 0.8, Pause: 7 * time.Second}, true, true},
 		{&hole, result{Goodput: 0.9, Pause: 17 * time.Second}, true, true},
+		{&deep, result{Goodput: 0.1, Pause: 23 * time.Second}, false, false},
+		{&deep, result{Goodput: 0.1, Pause: 25 * time.Second}, true, true},
+		{&slow, result{Goodput: 0.46, Retransmitted: 0.02}, false, false}, // 20 segments a round trip
+		{&slow, result{Goodput: 0.44, Retransmitted: 0.02}, true, true},
+		{&wide, result{Goodput: 0.5}, false, false}, // the largest window is in the way
 		{&probed, result{Goodput: 0.9, Pause: time.Second}, false, false},
 		{&probed, result{Goodput: 0.9, Pause: 4 * time.Second}, true, true},
 		{&clean, result{Goodput: 1, Error: "hangs"}, false, true},
