@@ -69,7 +69,7 @@ func (c *Conn) inputACK(now clock.Time, seg *Segment) bool {
 		}
 		return true
 	}
-	c.probes = 0
+	c.probes, c.soft = 0, nil // the peer is there
 	n.update = c.updateWindow(seg)
 	acked := seg.Ack.Sub(c.sndUna)
 	if n.advanced {

@@ -199,7 +199,7 @@ func (c *Conn) Abort(now clock.Time) {
 // ICMPError tells that an ICMP message said of the segment with number seq that
 // it cannot be delivered, for the reason err. In a connection that is not open yet
 // that is the end; later it is remembered as the likely reason of a timeout (RFC
-// 5927, section 4.1 and 5.2). A message about a number that is not outstanding is
+// 5927, section 4.1 and 5.2) until an acknowledgement comes. A message about a number that is not outstanding is
 // forged or late, and ignored; the result is false then.
 func (c *Conn) ICMPError(now clock.Time, seq Seq, err error) bool {
 	if !seq.inRange(c.sndUna, c.sndNxt) {

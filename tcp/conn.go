@@ -85,7 +85,7 @@ type Conn struct {
 	undo                                       undoState
 	frto                                       bool // F-RTO is under way
 	noFRTO, noIdleRestart, noCollapse          bool
-	deferred                                   bool // a burst waits for the next acknowledgement
+	deferred                                   bool // new data waits for the next acknowledgement
 	tlpOwed, tlpNew                            bool // a probe is to be sent; it is being sent as new data
 	noTLP                                      bool
 	news                                       ackNews

@@ -112,7 +112,7 @@ func (c *cubic) OnAck(a AckInfo) {
 func (c *cubic) update(now clock.Time, segs int) {
 	c.cubicEpoch.acked += segs
 	pause := cubicPause
-	if c.minRTT < cubicNear {
+	if c.minRTT > 0 && c.minRTT < cubicNear {
 		// Linux waits for its pause however short the round trip is, and falls behind Reno
 		// by that where it takes a millisecond and segments get lost.
 		pause = c.minRTT

@@ -103,6 +103,7 @@ func (c *Conn) inputDSACK(now clock.Time, seg *Segment) {
 	n.dsack = true
 	c.stats.dsacksIn++
 	c.stats.deliveredSegs += uint64(segs) // the copy has left the network, too
+	c.noteCE(segs)
 	c.delivered += uint64(size)
 	if c.undo.armed && c.undo.repeated > 0 && d.Right.LessEq(n.una) && c.undo.una.Less(d.Right) {
 		c.undo.repeated = max(c.undo.repeated-segs, 0)

@@ -189,6 +189,7 @@ func (c *Conn) retransmitAfter(now clock.Time) clock.Time {
 // congestion window is in the way of more.
 func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 	rate := c.pacingRate()
+	rest := 0 // segments that go along with one that has CWR
 	if c.mtu.on && c.unsent() > 0 && c.ranges.count < maxRanges {
 		var wait bool
 		if sent, wait = c.probeMTU(now, b); wait {
@@ -228,7 +229,7 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		if n < full && n == left && last && !c.finQueued && !c.forced && !c.tlpNew && c.nagle() {
 			return sent, false
 		}
-		if left > full && c.defers(now, left, full, window, cwnd) {
+		if left > full && rest == 0 && c.defers(now, left, full, window, cwnd) {
 			c.deferred = true
 			return sent, cwnd-c.inFlight() <= window/full
 		}
@@ -239,10 +240,14 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 		}
 		push := c.forced && c.probes > 0
 		c.forced = false
-		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() && !c.ecn.reduced { // a D-SACK is to leave once
+		if n == full && c.maxGSO > full && left > full && !c.hasDSACK() { // a D-SACK is to leave once
 			// As many whole segments as every limit allows; the odd rest goes along when
 			// it would have to go anyway.
-			size := min(left, c.maxGSO, min(quota, c.burst(full))*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
+			burst := min(quota, c.burst(full))
+			if rest > 0 {
+				burst, rest = min(burst, rest), 0
+			}
+			size := min(left, c.maxGSO, burst*full, paced, len(b.parts[0])*ChunkSize-ChunkSize)
 			// What is left of the window behind whole segments is filled, too, as Linux does
 			// where the algorithm of Nagle allows it, and windows are no smaller than four
 			// segments: it queues single ones else.
@@ -252,6 +257,13 @@ func (c *Conn) sendNew(now clock.Time, b *Batch) (sent int, limited bool) {
 				size -= size % full
 			}
 			n = max(size, full)
+			if c.ecn.reduced && c.ecn.on {
+				// CWR is to leave once, too: the rest of the burst follows, without being asked again
+				// whether it had better wait.
+				rest, n = n/full-1, full
+			}
+		} else {
+			rest = 0
 		}
 		seq, end := c.sndNxt, c.sndNxt.Add(n)
 		segs := max((n+full-1)/full, 1)

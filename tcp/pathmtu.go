@@ -57,7 +57,12 @@ type pathMTU struct {
 // initPath begins with what the handshake allows.
 func (c *Conn) initPath(now clock.Time) {
 	m := &c.mtu
-	m.most, m.path, m.high = c.sndMSS, c.sndMSS, c.sndMSS
+	told := m.path // of the SYN, by ICMP
+	m.most, m.path = c.sndMSS, c.sndMSS
+	if m.until != 0 && told < m.path {
+		m.path = told
+	}
+	m.high = m.path
 	m.low = m.base + c.mss - c.receiveMSS()
 	if m.mode >= MTUProbeAlways {
 		m.on, m.at = true, now
@@ -85,12 +90,18 @@ func (c *Conn) syncMSS() {
 // PacketTooBig tells that the path carries no more than mss bytes behind the IP
 // header and 20 (RFC 1191, RFC 5927, section 7). What was sent in larger segments
 // is lost. It reports whether that was believed: the number must be that of an
-// outstanding segment.
+// outstanding segment. Of a SYN, which is small, it is remembered for what follows.
 func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) bool {
-	if !seq.inRange(c.sndUna, c.sndNxt) || c.state == StateSynSent || c.state == StateSynReceived {
+	if !seq.inRange(c.sndUna, c.sndNxt) {
 		return false
 	}
 	mss = max(mss, minPathMSS)
+	if !c.state.synchronized() {
+		if c.mtu.until == 0 || mss < c.mtu.path {
+			c.mtu.path, c.mtu.until = mss, now.Add(pathAge)
+		}
+		return true
+	}
 	if mss >= c.mtu.path {
 		return false
 	}
@@ -105,13 +116,18 @@ func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) bool {
 // window (RFC 1191, section 6.5; RFC 4821, section 7.5).
 func (c *Conn) repeatLarge() {
 	for i := range c.ranges.count {
-		if r := c.ranges.at(i); int(r.size) > c.payloadMSS() && r.flags&rangeSacked == 0 {
+		r := c.ranges.at(i)
+		size := int(r.size)
+		if r.segs == 1 {
+			size = c.dataLen(r) // less than a full segment, perhaps
+		}
+		if size > c.payloadMSS() && r.flags&rangeSacked == 0 {
 			c.takeForLost(r)
 		}
 	}
 	if c.lostOut > c.retransOut {
 		c.repeat = repeatLost
-		if c.recovery < recoveryFast {
+		if c.recovery != recoveryLoss { // fast recovery gives way: PRR would hold up what was not lost to congestion
 			c.recovery, c.highSeq = recoveryLoss, c.sndNxt
 			c.undo.armed, c.frto = false, false
 		}

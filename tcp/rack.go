@@ -306,6 +306,9 @@ func (c *Conn) rackTimeout(now clock.Time) {
 			}
 		}
 		c.repeat = repeatLost
+		// The timer sends again what it took for lost. If that has to wait, because more is in
+		// flight that was sent again, it is no reason for new data to go, as in Linux.
+		c.deferred = c.pacingRate() == 0
 	}
 	if wait <= 0 {
 		c.rearmTimeout(now)

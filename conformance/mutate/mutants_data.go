@@ -145,6 +145,6 @@ func sendMutants() []mutant {
 		{"send: a smaller path MTU is not heeded",
 			"\tc.sndMSS = mss\n\tc.cc.SetMSS", "\tc.cc.SetMSS"},
 		{"send: what was too big for the path waits for the timer",
-			"int(r.size) > c.payloadMSS() && r.flags", "int(r.size) > 1<<30 && r.flags"},
+			"if size > c.payloadMSS() && r.flags", "if size > 1<<30 && r.flags"},
 	}
 }
