@@ -122,7 +122,7 @@ func (h *honest) hear(s *Segment) {
 	if h.ended && h.acked.Sub(m.iss)-1 == m.wrote {
 		h.acked = h.acked.Add(1)
 	}
-	h.owed = h.owed || s.Len() > 0
+	h.owed = h.owed || s.Len() > 0 || s.Seq.Less(h.acked) // a probe
 }
 
 func (h *honest) segment() Segment {
