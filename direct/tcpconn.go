@@ -117,7 +117,6 @@ func (c *TCPConn) input(rx *receiver, seg *tcp.Segment) bool {
 			return false
 		}
 		c.awake()
-		c.latest++ // what leaves at the end of the round leaves after this: RACK goes by it
 	}
 	before := c.tc.UnackedBytes()
 	if now := c.at(rx.now); len(c.into) == 0 {
