@@ -150,13 +150,21 @@ func (s *Stack) sendICMP(now clock.Time, p *path, m *icmp.Message, opt *sendOpti
 	return s.send(now, p, o, icmp.HeaderLen, m.Body, opt)
 }
 
+// allowError reports whether an ICMP error may be sent now, and counts it if so. Each
+// takes one to three shares of the allowance, at random as in Linux: an observer who could
+// reckon what is left of it would learn from spoofed probes which of our ports are open
+// (CVE-2020-25705), and so where a DNS query has left from.
+func (s *Stack) allowError(now clock.Time) bool {
+	return s.errorLimit.allowMore(now, int(s.random()%3))
+}
+
 // icmpUnreachable tells the sender of p that its packet reached nobody, if that may
 // be told.
 func (s *Stack) icmpUnreachable(rx *receiver, p *packet, code uint8) {
 	if !icmp.MayReport(&p.h, p.payload, p.dst, rx.group) && !(rx.ifc.loopback() && !rx.group && p.h.Protocol != icmp.Protocol) {
 		return
 	}
-	if !s.errorLimit.allow(rx.now) {
+	if !s.allowError(rx.now) {
 		s.count.icmp.errLimited.Add(1)
 		return
 	}
@@ -182,7 +190,7 @@ func (s *Stack) icmpReassemblyExceeded(now clock.Time, quote []byte) {
 	if err != nil || !icmp.MayReport(&h, payload, ipv4.DestinationLocal, false) || !s.isLocal(h.Dst) {
 		return
 	}
-	if !s.errorLimit.allow(now) {
+	if !s.allowError(now) {
 		s.count.icmp.errLimited.Add(1)
 		return
 	}
