@@ -113,7 +113,7 @@ func (c *Conn) PacketTooBig(now clock.Time, seq Seq, mss int) bool {
 
 // repeatLarge sends again what was sent in segments that are too large. The loss says
 // nothing of congestion: it is repaired as after a timeout, without a reduction of the
-// window (RFC 1191, section 6.5; RFC 4821, section 7.5).
+// window (RFC 1191, section 6.4; RFC 4821, section 7.5).
 func (c *Conn) repeatLarge() {
 	for i := range c.ranges.count {
 		r := c.ranges.at(i)
