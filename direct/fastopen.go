@@ -1,6 +1,7 @@
 package direct
 
 import (
+	"crypto/subtle"
 	"sync"
 	"syscall"
 	"time"
@@ -89,7 +90,7 @@ func (l *TCPListener) fastOpen(now clock.Time, f *flow, seg *tcp.Segment) (v fas
 		match = 0
 	case got.Len() > 0:
 		for i := range keys {
-			if keys[i].Cookie(f.local, f.remote) == got {
+			if own := keys[i].Cookie(f.local, f.remote); subtle.ConstantTimeCompare(own.Bytes(), got.Bytes()) == 1 {
 				match = i
 				break
 			}

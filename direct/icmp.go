@@ -2,6 +2,7 @@ package direct
 
 import (
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,14 +13,18 @@ import (
 	"github.com/netduet/netduet/udp"
 )
 
-// Limits of what others can make us send. The rate of errors is Linux's
-// (icmp_msgs_per_sec, icmp_msgs_burst); RFC 1812, section 4.3.2.8, asks for one.
+// Limits of the answers to echo requests. That of errors is icmp.Limiter's.
 const (
-	errorInterval = time.Millisecond
-	errorBurst    = 50
-	echoInterval  = 50 * time.Microsecond
-	echoBurst     = 2000
+	echoInterval = 50 * time.Microsecond
+	echoBurst    = 2000
 )
+
+// errorLimit bounds the ICMP errors that others can make us send, for each of them and
+// for all together.
+type errorLimit struct {
+	mu sync.Mutex
+	l  *icmp.Limiter
+}
 
 // icmpError is what an ICMP error, or a failure of our own to reach a neighbour,
 // says about a packet that we sent.
@@ -150,12 +155,11 @@ func (s *Stack) sendICMP(now clock.Time, p *path, m *icmp.Message, opt *sendOpti
 	return s.send(now, p, o, icmp.HeaderLen, m.Body, opt)
 }
 
-// allowError reports whether an ICMP error may be sent now, and counts it if so. Each
-// takes one to three shares of the allowance, at random as in Linux: an observer who could
-// reckon what is left of it would learn from spoofed probes which of our ports are open
-// (CVE-2020-25705), and so where a DNS query has left from.
-func (s *Stack) allowError(now clock.Time) bool {
-	return s.errorLimit.allowMore(now, int(s.random()%3))
+// allow reports whether an error may be sent to dst now, and counts it if so.
+func (e *errorLimit) allow(now clock.Time, dst netip.Addr) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.l.Allow(now, dst)
 }
 
 // icmpUnreachable tells the sender of p that its packet reached nobody, if that may
@@ -164,7 +168,7 @@ func (s *Stack) icmpUnreachable(rx *receiver, p *packet, code uint8) {
 	if !icmp.MayReport(&p.h, p.payload, p.dst, rx.group) && !(rx.ifc.loopback() && !rx.group && p.h.Protocol != icmp.Protocol) {
 		return
 	}
-	if !s.allowError(rx.now) {
+	if !rx.ifc.loopback() && !s.errors.allow(rx.now, p.h.Src) {
 		s.count.icmp.errLimited.Add(1)
 		return
 	}
@@ -190,7 +194,7 @@ func (s *Stack) icmpReassemblyExceeded(now clock.Time, quote []byte) {
 	if err != nil || !icmp.MayReport(&h, payload, ipv4.DestinationLocal, false) || !s.isLocal(h.Dst) {
 		return
 	}
-	if !s.allowError(now) {
+	if !s.errors.allow(now, h.Src) {
 		s.count.icmp.errLimited.Add(1)
 		return
 	}

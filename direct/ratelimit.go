@@ -18,16 +18,13 @@ type rateLimit struct {
 }
 
 // allow takes a token if there is one.
-func (r *rateLimit) allow(now clock.Time) bool { return r.allowMore(now, 0) }
-
-// allowMore takes a token if there is one, and then more others, owed if need be.
-func (r *rateLimit) allowMore(now clock.Time, more int) bool {
+func (r *rateLimit) allow(now clock.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	spent := max(r.spent, now) + clock.Time(r.interval)
 	if spent.Sub(now) > time.Duration(r.burst)*r.interval {
 		return false
 	}
-	r.spent = spent + clock.Time(more)*clock.Time(r.interval)
+	r.spent = spent
 	return true
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/netduet/netduet/clock"
+	"github.com/netduet/netduet/icmp"
 	"github.com/netduet/netduet/ifaddr"
 	"github.com/netduet/netduet/ifconf"
 	"github.com/netduet/netduet/internal/dnsclient"
@@ -53,7 +54,7 @@ type Stack struct {
 	fast       fastOpens
 	fragments  fragments
 	timers     timers
-	errorLimit rateLimit
+	errors     errorLimit
 	echoLimit  rateLimit
 	resetLimit rateLimit
 	count      counters
@@ -96,7 +97,6 @@ func New(cfg *Config) (*Stack, error) {
 		closing:    make(chan struct{}),
 		looking:    make(chan struct{}),
 		closed:     make(chan struct{}),
-		errorLimit: rateLimit{interval: errorInterval, burst: errorBurst},
 		netOptions: netOptions(),
 		echoLimit:  rateLimit{interval: echoInterval, burst: echoBurst},
 		resetLimit: rateLimit{interval: resetInterval, burst: resetBurst},
@@ -134,8 +134,8 @@ func (s *Stack) drawSecrets() error {
 	if s.secret, err = tcp.NewSecret(r); err != nil {
 		return fmt.Errorf("direct: %w", err)
 	}
-	var ids, draw siphash.Key
-	for _, k := range []*siphash.Key{&s.table.key, &s.ports.key, &ids, &draw} {
+	var ids, draw, limit siphash.Key
+	for _, k := range []*siphash.Key{&s.table.key, &s.ports.key, &ids, &draw, &limit} {
 		if *k, err = siphash.NewKey(r); err != nil {
 			return fmt.Errorf("direct: drawing secrets: %w", err)
 		}
@@ -145,6 +145,7 @@ func (s *Stack) drawSecrets() error {
 	}
 	s.ids = ipv4.NewIDs(ids)
 	s.rand.key = draw
+	s.errors.l = icmp.NewLimiter(icmp.LimitConfig{Key: limit, Rand: s.random})
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package netif
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -157,6 +158,9 @@ func Impair(dev Device, cfg Impairment) (*Impaired, error) {
 
 // newImpaired returns the layer before it begins to deliver.
 func newImpaired(dev Device, cfg Impairment) (*Impaired, error) {
+	if dev == nil {
+		return nil, errors.New("netif: Impair needs a device beneath it")
+	}
 	info := dev.Info()
 	if err := cfg.validate(info); err != nil {
 		return nil, err

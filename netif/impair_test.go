@@ -494,6 +494,9 @@ func TestImpairConfigErrors(t *testing.T) {
 			t.Errorf("%+v was accepted", cfg)
 		}
 	}
+	if _, err := netif.Impair(nil, netif.Impairment{}); err == nil {
+		t.Error("no device was accepted")
+	}
 }
 
 func TestImpairAllocatesNothingPerFrame(t *testing.T) {

@@ -16,14 +16,14 @@ func TestPacer(t *testing.T) {
 		for _, late := range []time.Duration{0, 300 * time.Microsecond, 4 * time.Millisecond} {
 			p := pacer{at: clock.Never}
 			start := clock.Time(time.Hour)
-			now, sent, burst, wakes := start, 0, 0, 0
+			now, sent, burst, wakes := start, int64(0), 0, 0
 			for now.Sub(start) < 2*time.Second {
 				n := 0
 				for p.quota(now, rate, mss) >= mss {
 					p.sent(mss, rate)
 					n += mss
 				}
-				sent, burst, wakes = sent+n, max(burst, n), wakes+1
+				sent, burst, wakes = sent+int64(n), max(burst, n), wakes+1
 				p.hold(now)
 				if !p.at.After(now) {
 					t.Fatalf("rate %d: the timer is not in the future", rate)

@@ -158,12 +158,12 @@ func (w *wire) parse(line string) Segment {
 }
 
 func (w *wire) int(s string) int {
-	n, err := strconv.Atoi(s)
+	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		w.t.Helper()
 		w.t.Fatal(err)
 	}
-	return n
+	return int(n) // of a timestamp the 32 bits matter
 }
 
 func (w *wire) pair(s string) (int, int) {

@@ -66,10 +66,10 @@ func segmentCost(n, header int) (cost, room int) {
 }
 
 // window returns how many bytes fit into space.
-func (w *receiveWindow) window(space int) int { return space * int(w.ratio) >> 8 }
+func (w *receiveWindow) window(space int) int { return int(int64(space) * int64(w.ratio) >> 8) }
 
 // spaceFor is the inverse of window.
-func (w *receiveWindow) spaceFor(window int) int { return window << 8 / int(w.ratio) }
+func (w *receiveWindow) spaceFor(window int) int { return int(int64(window) << 8 / int64(w.ratio)) }
 
 // free is the window for which there is room; negative if more is buffered than the
 // buffer is to hold.

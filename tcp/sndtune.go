@@ -1,6 +1,9 @@
 package tcp
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // The send buffer follows the path: it holds what is in flight and as much again, so
 // that the writer need not be there when an acknowledgement comes. It grows when it was
@@ -15,7 +18,7 @@ func (c *Conn) initSendTuning(cfg *Config) {
 // what the segments cost there.
 func (c *Conn) sendTarget() int {
 	cost, _ := segmentCost(c.sndMSS, 192-64) // headers of any kind need 192 bytes there
-	return 2 * max(10, c.cwnd()) * cost
+	return int(min(2*int64(max(10, c.cwnd()))*int64(cost), math.MaxInt32))
 }
 
 func (c *Conn) setSendLimit(n int) {

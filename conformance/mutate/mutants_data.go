@@ -6,7 +6,7 @@ func receiveMutants() []mutant {
 		{"receive: a reader who waits for more is one who is behind",
 			"(c.waitsForMore() || c.selectWindow() >= c.announced())", "c.selectWindow() >= c.announced()"},
 		{"receive: a closed window does not wake who waits for more",
-			"return c.openWindow() <= c.rcvMSS ||", "return"},
+			"return c.openWindow() <= c.rcvMSS || w.charged > w.space-w.space>>3", "return w.charged < 0"},
 		{"receive: what lies behind the urgent mark does not wake who waits for more",
 			"if u := &c.urgent; n > 0 && u.state", "if u := &c.urgent; n < 0 && u.state"},
 		{"receive: a look at the data sends no ACK",

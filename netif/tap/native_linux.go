@@ -165,7 +165,9 @@ func packetInfo(fd int, flags uint16) (bool, error) {
 		return true, nil
 	}
 	var prog unix.SockFprog
-	if err := ioctl(fd, unix.TUNGETFILTER, unsafe.Pointer(&prog)); err != nil {
+	if err := ioctl(fd, unix.TUNGETFILTER, unsafe.Pointer(&prog)); err == unix.EINVAL {
+		return false, nil // a kernel of 64 bits answers no process of 32: the bit is believed
+	} else if err != nil {
 		return false, err
 	}
 	if prog.Len > 0 {
